@@ -1,0 +1,87 @@
+"""What the pages load: the figures as one script, our style sheets, and MathJax.
+
+Everything is written below `_static` before the pages are, so that Sphinx can put a
+checksum into its address. Nothing is fetched: MathJax comes from a package.
+"""
+
+import json
+import re
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+from sphinx.errors import ExtensionError
+
+import tfcourse.widgets
+from tfcourse.widgets import InteractiveFigure
+
+SCRIPT, STYLE = "tfcourse-figures.js", "tfcourse-figures.css"
+MATHJAX = ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2")
+
+
+def figure_classes() -> dict[str, type[InteractiveFigure]]:
+    """The interactive figures by name."""
+    return {name: getattr(tfcourse.widgets, name) for name in tfcourse.widgets.__all__}
+
+
+def as_expression(name: str, module: str) -> str:
+    """An ES module without imports as an expression, for a script that is none.
+
+    >>> as_expression("Dot", "const r = 2;\\nexport default { r };")
+    '(() => {\\nconst r = 2;\\nreturn { r };\\n})()'
+    """
+    body, exports = re.subn(r"^export default ", "return ", module, flags=re.MULTILINE)
+    if exports != 1 or re.search(r"^(import|export)\b", body, flags=re.MULTILINE):
+        raise ExtensionError(
+            f"the module of {name} must have one line that begins with `export "
+            "default` and no other import or export: the page runs it as a plain "
+            "script, which works from disk too"
+        )
+    return f"(() => {{\n{body}\n}})()"
+
+
+def figures_script() -> str:
+    """All figures with their first settings, in one script."""
+    parts = ["globalThis.tfcourseFigures = {};"]
+    for name, figure in figure_classes().items():
+        settings = json.dumps(figure().settings(), ensure_ascii=False)
+        module = as_expression(name, figure._esm)
+        parts.append(
+            f"tfcourseFigures.{name} = {{ settings: {settings}, ...{module} }};"
+        )
+    return "\n".join(parts) + "\n"
+
+
+def mathjax_folder() -> Path:
+    """Where the installed package keeps MathJax."""
+    package = find_spec("sphinx-mathjax-offline")
+    if package is None:
+        raise ExtensionError(
+            "the pages need MathJax: pip install sphinx-mathjax-offline"
+        )
+    return Path(package.submodule_search_locations[0], "static", "mathjax")
+
+
+def write_assets(app) -> None:
+    """Put script, styles and MathJax where the pages will look for them."""
+    if app.builder.format != "html":
+        return
+    static = Path(app.outdir, "_static")
+    static.mkdir(parents=True, exist_ok=True)
+    (static / SCRIPT).write_text(figures_script(), encoding="utf-8")
+    (static / STYLE).write_text(InteractiveFigure._css, encoding="utf-8")
+    for name in MATHJAX:
+        source, target = mathjax_folder() / name, static / "mathjax" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(source, target)
+
+
+def setup(app) -> None:
+    app.connect("builder-inited", write_assets)
+    app.add_css_file(STYLE)
+    app.add_css_file("course.css")
+    app.add_js_file(SCRIPT, loading_method="defer")
+    app.add_js_file("course.js", loading_method="defer")

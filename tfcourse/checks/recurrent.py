@@ -1,0 +1,218 @@
+"""What the answers of chapter 1's exercises must do."""
+
+import math
+
+import torch
+
+from tfcourse.checks import Mistake, close, describe, differs, exercise
+
+
+def _compare(got, want, mistakes, says, given):
+    """Name the known mistake that gives what we got; else compare with what we want."""
+    for told, wrong in mistakes.items():
+        differs(got, wrong, says=told, given=given)
+    close(got, want, says=says, given=given)
+
+
+@exercise(
+    "01-1",
+    title="A matrix whose eigenvalues are all 1",
+    kind="prediction",
+    minutes=5,
+    difficulty=1,
+    points=2,
+    choices=("vanishes", "stays", "grows like k", "grows like a power"),
+)
+def _(answer, draw):
+    chosen = answer.choice("prediction")
+    w = torch.tensor([[1.0, 1.0], [0.0, 1.0]])
+    norms = [
+        torch.linalg.matrix_norm(torch.linalg.matrix_power(w, k), 2)
+        for k in (1, 50, 100)
+    ]
+    assert 1.9 < norms[2] / norms[1] < 2.1  # twice the lag, twice the gradient
+    replies = {
+        "vanishes": "It would with eigenvalues below 1. Multiply the matrix by itself "
+        "by hand: does any entry get smaller?",
+        "stays": "That is what the eigenvalues alone would say. Now write out W·W and "
+        "W·W·W, and look at the upper right corner.",
+        "grows like a power": "It grows, yes; but a power would square the factor from "
+        "lag 50 to lag 100. Write out W·W and W·W·W.",
+    }
+    if chosen in replies:
+        raise Mistake(replies[chosen])
+    told = ", ".join(f"{norm:.1f}" for norm in norms)
+    return f"At lags 1, 50 and 100 the largest factor is {told}."
+
+
+def _tanh_states(w_hh, xs):
+    """h_0 = 0 and the states after it, (t + 1, d)."""
+    states = [torch.zeros(len(w_hh), dtype=w_hh.dtype)]
+    for x in xs:
+        states.append(torch.tanh(w_hh @ states[-1] + x))
+    return torch.stack(states)
+
+
+def _gradient(w_hh, xs, readout, last=None):
+    """dL/dW_hh of readout · h_t by autograd, through the last uses of W_hh only."""
+    uses = [w_hh.clone().requires_grad_() for _ in xs]
+    h = torch.zeros(len(w_hh), dtype=w_hh.dtype)
+    for w, x in zip(uses, xs, strict=True):
+        h = torch.tanh(w @ h + x)
+    by_step = torch.autograd.grad(readout @ h, uses)
+    return torch.stack(by_step[-last:] if last else by_step).sum(0)
+
+
+@exercise("01-2", title="Mend the way back", minutes=15, difficulty=3, points=4)
+def _(answer, draw):
+    d, t = 3, 5
+    w_hh, xs, readout = draw.normal(d, d), draw.normal(t, d), draw.normal(d)
+    states = _tanh_states(w_hh, xs)
+    want = _gradient(w_hh, xs, readout)
+
+    def known(side=lambda a: a @ w_hh, slope=lambda h: 1 - h**2, before=1, share=False):
+        """The same loop with one thing wrong."""
+        gradient, total = readout, torch.zeros(d, d)
+        for i in range(t, 0, -1):
+            a = gradient * slope(states[i])
+            step = torch.outer(a, states[i - before])
+            total = step if share else total + step
+            gradient = side(a)
+        return total
+
+    mistakes = {
+        "That is the share of one step alone; the shares add up, `total +=`.": known(
+            share=True
+        ),
+        "The gradient meets the wrong side of W_hh: as a row, it is `a @ w_hh`.": known(
+            side=lambda a: w_hh @ a
+        ),
+        "Step i multiplies W_hh by the state before it; you took the state after it.": (
+            known(before=0)
+        ),
+        "The slopes of tanh are missing: a step back passes through 1 - h_i².": known(
+            slope=torch.ones_like
+        ),
+        "The right numbers, transposed: entry (i, j) is the weight to i from j.": want.T,
+    }
+    got = answer.backward_through_time(states, w_hh, readout)
+    given = {"w_hh": w_hh, "gradient": readout, "states": states}
+    says = "Compare your loop with the formula by hand, for t = 1 and then for t = 2."
+    _compare(got, want, mistakes, says, given)
+    return "The same as autograd's."
+
+
+@exercise(
+    "01-3",
+    title="When does it start to vanish?",
+    kind="measurement",
+    minutes=10,
+    difficulty=2,
+    points=3,
+)
+def _(answer, draw):
+    lag = answer.value("lag")
+    w = 0.95 * torch.tensor([[1.0, 3.0], [0.0, 1.0]], dtype=torch.float64)
+    sizes = torch.tensor(
+        [
+            torch.linalg.matrix_norm(torch.linalg.matrix_power(w, k), 2)
+            for k in range(200)
+        ]
+    )
+    want = int((sizes[1:] < 1).nonzero()[0]) + 1
+    if type(lag) is not int or not 1 <= lag < 200:
+        raise Mistake(
+            f"A lag from 1 to 199, a whole number, is asked; got {describe(lag)}."
+        )
+    if lag == 1:
+        raise Mistake(
+            "That is what the spectral radius says, 0.95 < 1. Measure the norms of the "
+            f"powers themselves: the first is {sizes[1]:.2f}."
+        )
+    if lag == sizes.argmax():
+        raise Mistake("There the gradient is largest: go on until it is below 1.")
+    if lag == want - 1:
+        raise Mistake("Off by one: `products` begins with lag 0. Which lag is yours?")
+    if lag != want:
+        where = "go on" if sizes[lag] >= 1 else "it was below 1 before"
+        raise Mistake(f"At lag {lag} the largest factor is {sizes[lag]:.3f}: {where}.")
+    return f"From a largest factor of {sizes.max():.1f} down to {sizes[want]:.3f}."
+
+
+@exercise("01-4", title="A matrix that only turns", minutes=15, difficulty=2, points=4)
+def _(answer, draw):
+    a, other = draw.normal(5, 5), draw.normal(5, 5)
+    q = answer.orthogonal(a)
+    if not isinstance(q, torch.Tensor) or q.shape != a.shape:
+        raise Mistake(
+            f"A tensor like `a`, (5, 5), should come back; got {describe(q)}."
+        )
+    radius, largest = (
+        torch.linalg.eigvals(q).abs().max(),
+        torch.linalg.matrix_norm(q, 2),
+    )
+    even = torch.allclose(q.norm(dim=0), torch.ones(5), atol=1e-4)
+    if not even and torch.equal(q, q.triu()):
+        raise Mistake("All zeros below the diagonal: that is the R of A = QR.")
+    if not even and abs(radius - 1) < 1e-4:
+        raise Mistake(
+            "Its spectral radius is 1, but it stretches some vectors and shrinks "
+            "others: that is not yet a matrix that only turns."
+        )
+    if not even and abs(largest - 1) < 1e-4:
+        raise Mistake("Its largest singular value is 1; all five should be.")
+    says = "QᵀQ should be the identity."
+    if even:
+        says = "The columns have length 1, but they are not at right angles."
+    close(q.T @ q, torch.eye(5), atol=1e-4, says=says, given={"a": a})
+    if torch.allclose(q, answer.orthogonal(other), atol=1e-4):
+        raise Mistake("Two different matrices gave the same answer: start from `a`.")
+    return "QᵀQ is the identity: all singular values are 1."
+
+
+@exercise(
+    "01-5", title="How open must the gate be?", minutes=10, difficulty=3, points=3
+)
+def _(answer, draw):
+    lag, keep = draw.integer(5, 40), round(draw.uniform(0.3, 0.9), 2)
+    gate = keep ** (1 / lag)
+
+    def logit(share):
+        return math.log(share / (1 - share))
+
+    mistakes = {
+        "That keeps the share over *one* step: f is applied `lag` times.": logit(keep),
+        "That is the gate; the bias is what sigmoid turns into it.": gate,
+        "A log undoes an exp; what undoes a sigmoid is log(f / (1 - f)).": math.log(
+            gate
+        ),
+        "The sign is turned: a gate near 1 needs a large positive bias.": -logit(gate),
+    }
+    bias = answer.forget_bias(lag, keep)
+    given = {"lag": lag, "keep": keep}
+    says = "Which gate f has f multiplied by itself `lag` times equal to `keep`?"
+    _compare(bias, logit(gate), mistakes, says, given)
+    return f"To keep {keep:.0%} over {lag} steps, the bias is {logit(gate):.2f}."
+
+
+@exercise("01-6", title="Cut the way back short", minutes=25, difficulty=4, points=5)
+def _(answer, draw):
+    d, t, keep = 3, 7, 3
+    w_hh, xs, readout = draw.normal(d, d), draw.normal(t, d), draw.normal(d)
+    known = {steps: _gradient(w_hh, xs, readout, steps) for steps in range(1, t + 1)}
+    mistakes = {
+        "That is the whole gradient: nothing was cut.": known[t],
+        "One step too few: count W_hh in each of the last `keep` steps.": known[
+            keep - 1
+        ],
+        "One step too many: cut before the last `keep` steps begin.": known[keep + 1],
+        "Only the last step counts: you cut at every step. Cut once.": known[1],
+    }
+    given = {"w_hh": w_hh, "readout": readout, "keep": keep, "xs": xs}
+    got = answer.truncated(w_hh, xs, readout, keep)
+    says = "Run all steps forward, and call `detach()` on the state once, on the way."
+    _compare(got, known[keep], mistakes, says, given)
+    whole = answer.truncated(w_hh, xs, readout, t)
+    says = "With `keep` as long as the sequence nothing should be cut."
+    close(whole, known[t], says=says, given={**given, "keep": t})
+    return "Only the last steps are heard; the states are those of the whole sequence."

@@ -1,0 +1,1 @@
+"""What the models of the course learn from; no chapter teaches it."""

@@ -1,0 +1,419 @@
+"""Figures of one style: each function draws, checks what it drew, and returns it.
+
+A figure that ends a cell is shown once, as an SVG picture of the same bytes on every
+run. Series differ in colour, in dash and in marker, so that no one has to tell
+colours apart; what is empty or not finite is refused by name.
+"""
+
+from itertools import cycle
+
+import matplotlib
+import numpy as np
+import torch
+from IPython import get_ipython
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from matplotlib_inline.config import InlineBackend
+
+WIDTH = 7.2  # inches: the text column of the book
+HEIGHT = 3.6
+# After Okabe and Ito, without the pale ones: each stands out on white, and any two differ
+# for every kind of colour vision. With 6 dashes and 7 markers, 30 series differ.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#80246B", "#222222")
+DASHES = ("-", "--", "-.", ":", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (9, 3)))
+MARKERS = ("o", "s", "^", "D", "v", "X", "P")
+FEW = 24  # a series of at most so many points is marked at each
+SEQUENTIAL = "Blues"
+DIVERGING = "RdBu_r"
+INK = "#222222"
+
+STYLE = {
+    "figure.figsize": (WIDTH, HEIGHT),
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "axes.facecolor": "white",
+    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#666666",
+    "axes.labelcolor": INK,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "font.family": "DejaVu Sans",  # comes with Matplotlib
+    "font.size": 10,
+    "legend.frameon": False,
+    "legend.handlelength": 3.2,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+    "svg.fonttype": "path",  # the same letters on every machine
+    "svg.hashsalt": "tfcourse",
+}
+
+
+def setup() -> None:
+    """Apply the style, and make notebooks show figures as SVG of stable bytes."""
+    matplotlib.rcParams.update(STYLE)
+    if shell := get_ipython():
+        inline = InlineBackend.instance(parent=shell)
+        inline.shell = shell
+        inline.print_figure_kwargs = {
+            "bbox_inches": None,
+            "metadata": {"Date": None, "Creator": None},
+        }
+        inline.figure_formats = {"svg"}
+
+
+def lines(
+    series: dict,
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str | None = None,
+    logx: bool = False,
+    logy: bool = False,
+    levels: dict | None = None,
+    styles: dict | None = None,
+) -> Figure:
+    """Curves: `series` is {label: (x, y)}; `levels` is {label: y} for dotted levels.
+
+    Points are marked where a series has few of them. `styles` is {label: {...}} for
+    what Matplotlib's `plot` takes, where the cycle of styles is not what is meant.
+    ValueError names a series that is empty, uneven, not finite, or not above 0 on a
+    logarithmic axis.
+
+    >>> figure = lines({"loss": ([0, 1], [2.0, 1.5])}, xlabel="step", ylabel="nats")
+    >>> figure.axes[0].get_ylabel()
+    'nats'
+    """
+    return panels(
+        {title or "": series},
+        xlabel=xlabel,
+        ylabel=ylabel,
+        logx=logx,
+        logy=logy,
+        levels=levels,
+        styles=styles,
+    )
+
+
+def panels(
+    groups: dict,
+    *,
+    xlabel: str,
+    ylabel: str,
+    logx: bool = False,
+    logy: bool = False,
+    levels: dict | None = None,
+    styles: dict | None = None,
+) -> Figure:
+    """Small multiples: {title: {label: (x, y)}} side by side, on the same axes.
+
+    A label keeps its style in every panel, and the legend names it once. ValueError
+    as for `lines`, and for more than 4 panels, which the width cannot hold.
+
+    >>> curve = {"loss": ([0, 1], [2.0, 1.5])}
+    >>> figure = panels({"small": curve, "large": curve}, xlabel="step", ylabel="nats")
+    >>> [axes.get_title(loc="left") for axes in figure.axes]
+    ['small', 'large']
+    """
+    labels = list(dict.fromkeys(label for group in groups.values() for label in group))
+    if not labels:
+        raise ValueError("a figure needs at least one series; got none")
+    if len(groups) > 4:
+        raise ValueError(
+            f"a figure holds at most 4 panels; got {len(groups)}: draw two figures"
+        )
+    looks = _looks(labels, styles or {})
+    figure = _figure()
+    grid = figure.subplots(1, len(groups), sharex=True, sharey=True, squeeze=False)[0]
+    drawn = {}
+    for axes, (title, group) in zip(grid, groups.items(), strict=True):
+        if not group:
+            raise ValueError(f"the panel {title!r} is empty")
+        for label, (x, y) in group.items():
+            x, y = _curve(label, x, y, logx, logy)
+            look = dict(looks[label])
+            if len(x) > FEW:
+                look.pop("marker", None)
+            (drawn[label],) = axes.plot(x, y, **look)
+        for label, level in (levels or {}).items():
+            _level(axes, label, level, logy)
+        axes.set(title=title, xlabel=xlabel)
+        if logx:
+            axes.set_xscale("log")
+        if logy:
+            axes.set_yscale("log")
+    grid[0].set_ylabel(ylabel)
+    _legend(figure, drawn)
+    return figure
+
+
+def bars(
+    labels,
+    values,
+    *,
+    ylabel: str,
+    xlabel: str = "",
+    title: str | None = None,
+    fmt: str | None = None,
+) -> Figure:
+    """One bar per label, from 0; with `fmt` (such as ".2f") its value written on it.
+
+    ValueError where labels and values differ in number, or a value is not finite.
+
+    >>> figure = bars(["a", "b"], [1, 3], ylabel="count")
+    >>> [float(bar.get_height()) for bar in figure.axes[0].patches]
+    [1.0, 3.0]
+    """
+    labels = [_visible(label) for label in labels]
+    values = _finite(f"bars of {ylabel!r}", values)
+    if values.shape != (len(labels),):
+        raise ValueError(
+            "bars need one value per label; "
+            f"got {len(labels)} labels and values of shape {values.shape}"
+        )
+    figure = _figure()
+    axes = figure.subplots()
+    drawn = axes.bar(range(len(labels)), values, color=COLOURS[0], width=0.7)
+    if fmt is not None:
+        axes.bar_label(drawn, [format(v, fmt) for v in values], padding=2)
+    tilt = {"rotation": 30, "ha": "right"} if sum(map(len, labels)) > 80 else {}
+    axes.set_xticks(range(len(labels)), labels, parse_math=False, **tilt)
+    axes.grid(visible=False, axis="x")
+    axes.margins(y=0.1)
+    axes.set(title=title or "", xlabel=xlabel, ylabel=ylabel)
+    return figure
+
+
+def heatmap(
+    matrix,
+    *,
+    row_labels=None,
+    column_labels=None,
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str | None = None,
+    scale: str = "",
+    signed: bool = False,
+    numbers: bool = False,
+    fmt: str = ".2f",
+) -> Figure:
+    """A matrix as colours: magnitudes from 0 up, or `signed` values around 0.
+
+    Rows run down and columns across; with `numbers` each cell holds its value, else a
+    colour bar, named by `scale`, tells what a colour means. ValueError for a matrix
+    that is empty, not finite, or negative where it should be a magnitude.
+
+    >>> figure = heatmap([[1.0, 0.0], [0.5, 0.5]], xlabel="key →", ylabel="query ↓")
+    >>> figure.axes[0].images[0].get_clim()
+    (0.0, 1.0)
+    """
+    matrix = _finite("matrix", matrix)
+    if matrix.ndim != 2:
+        raise ValueError(f"a heatmap needs a matrix; got shape {matrix.shape}")
+    if not signed and matrix.min() < 0:
+        raise ValueError(
+            "a heatmap of magnitudes needs values of at least 0; "
+            f"got {matrix.min():.3g}: pass signed=True for signed values"
+        )
+    rows, columns = matrix.shape
+    top = abs(matrix).max() or 1.0
+    cell = 72 * min(0.45, (WIDTH - 1.6) / columns, 6.0 / rows)  # in points
+    figure = _figure(height=max(1.8, rows * cell / 72 + 1.1))
+    axes = figure.subplots()
+    image = axes.imshow(
+        matrix,
+        cmap=DIVERGING if signed else SEQUENTIAL,
+        vmin=-top if signed else 0.0,
+        vmax=top,
+        interpolation="none",
+    )
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.xaxis.set(ticks_position="top", label_position="top")
+    size = min(10, 0.85 * cell)
+    _ticks(axes.xaxis, "column", column_labels, columns, size)
+    _ticks(axes.yaxis, "row", row_labels, rows, size)
+    axes.set(title=title or "", xlabel=xlabel, ylabel=ylabel)
+    if numbers:
+        _write_numbers(axes, image, matrix, fmt, cell)
+    else:
+        figure.colorbar(image, label=scale, shrink=0.9)
+    return figure
+
+
+def unrolled(words: list[str], weight: str = "$W_{hh}$") -> Figure:
+    """A recurrent network with its loop (left), and once per word (right).
+
+    >>> unrolled(["one", "two"]).axes[0].get_title(loc="left")
+    'rolled'
+    """
+    if not words:
+        raise ValueError("an unrolled network needs at least one word; got none")
+    figure = _figure(height=2.3)
+    left, right = figure.subplots(1, 2, width_ratios=[1, len(words)])
+    _node(left, 0, "$h$", "$x_t$")
+    loop = {"arrowstyle": "-|>", "color": INK, "connectionstyle": "arc3,rad=-1.6"}
+    left.annotate("", (0.22, 0.95), (-0.22, 0.95), arrowprops=loop)
+    left.text(0, 1.62, weight, ha="center", va="bottom")
+    for position, word in enumerate(words):
+        _node(right, position, f"$h_{position + 1}$", word)
+        _arrow(right, (position - 0.72, 0.7), (position - 0.28, 0.7))
+        right.text(position - 0.5, 0.78, weight, ha="center", va="bottom")
+    right.text(-0.75, 0.7, "$h_0$", ha="right", va="center")
+    for axes, title, span in ((left, "rolled", 1), (right, "unrolled", len(words))):
+        axes.set(title=title, xlim=(-1, span - 0.4), ylim=(-0.75, 2.0))
+        axes.set_axis_off()
+    left.set_xlim(-0.8, 0.8)
+    return figure
+
+
+def _figure(height: float = HEIGHT) -> Figure:
+    """An empty figure, which pyplot does not know: so it is shown only when returned."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def _finite(name: str, values) -> np.ndarray:
+    """The values as an array of floats, once they are known to be there and finite."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu().double()
+    values = np.asarray(values, dtype=float)
+    if values.size == 0:
+        raise ValueError(f"{name} is empty: there is nothing to draw")
+    wrong = np.count_nonzero(~np.isfinite(values))
+    if wrong:
+        raise ValueError(
+            f"{name} holds {wrong} of {values.size} values that are not finite"
+        )
+    return values
+
+
+def _curve(label: str, x, y, logx: bool, logy: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The points of one series, checked."""
+    x, y = _finite(f"x of {label!r}", x), _finite(f"y of {label!r}", y)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(
+            f"{label!r} needs as many x as y, in one dimension; "
+            f"got shapes {x.shape} and {y.shape}"
+        )
+    for axis, values, log in (("x", x, logx), ("y", y, logy)):
+        if log and values.min() <= 0:
+            raise ValueError(
+                f"{axis} of {label!r} must be above 0 on a logarithmic axis; "
+                f"got {values.min():.3g}"
+            )
+    return x, y
+
+
+def _looks(labels: list[str], styles: dict) -> dict[str, dict]:
+    """A colour, a dash and a marker for each label, in turn; `styles` has the last word."""
+    unknown = set(styles) - set(labels)
+    if unknown:
+        raise ValueError(f"styles name series that are not drawn: {sorted(unknown)}")
+    cycles = zip(cycle(COLOURS), cycle(DASHES), cycle(MARKERS), strict=False)
+    return {
+        label: {"color": colour, "linestyle": dash, "marker": marker}
+        | styles.get(label, {})
+        for label, (colour, dash, marker) in zip(labels, cycles, strict=False)
+    }
+
+
+def _level(axes: Axes, label: str, level: float, logy: bool) -> None:
+    """A thin dotted level, named at its right end."""
+    level = float(_finite(f"level {label!r}", level))
+    if logy and level <= 0:
+        raise ValueError(
+            f"level {label!r} must be above 0 on a logarithmic axis; got {level:.3g}"
+        )
+    axes.axhline(level, color="#666666", linestyle=(0, (1, 2)), linewidth=1.2, zorder=1)
+    axes.annotate(
+        label,
+        (1, level),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        size=9,
+        color="#555555",
+    )
+
+
+def _legend(figure: Figure, drawn: dict) -> None:
+    """One legend above the axes, where it hides no data."""
+    named = {label: line for label, line in drawn.items() if label}
+    if named:
+        figure.legend(
+            named.values(),
+            named.keys(),
+            loc="outside upper left",
+            ncols=min(len(named), 4),
+        )
+
+
+def _visible(label) -> str:
+    """A label as it is, but that spaces at its ends and line breaks can be seen.
+
+    >>> _visible(" the ")
+    '␣the␣'
+    """
+    text = str(label).replace("\n", "↵").replace("\t", "⇥")
+    start = len(text) - len(text.lstrip(" "))
+    end = len(text) - len(text.rstrip(" ")) if start < len(text) else 0
+    return "␣" * start + text.strip(" ") + "␣" * end
+
+
+def _ticks(axis, kind: str, labels, count: int, size: float) -> None:
+    """One tick per label, literally; without labels, Matplotlib's own whole numbers."""
+    if labels is None:
+        axis.set_major_locator(MaxNLocator(integer=True))
+        return
+    labels = [_visible(label) for label in labels]
+    if len(labels) != count:
+        raise ValueError(
+            f"the matrix needs one label per {kind}; got {len(labels)} for {count}"
+        )
+    turned = kind == "column" and max(map(len, labels)) > 3
+    axis.set_ticks(
+        range(count), labels, rotation=90 if turned else 0, size=size, parse_math=False
+    )
+    axis.set_tick_params(length=0)
+
+
+def _write_numbers(axes: Axes, image, matrix: np.ndarray, fmt: str, cell: float):
+    """Each value in its cell of `cell` points, dark on light and light on dark."""
+    texts = {place: format(value, fmt) for place, value in np.ndenumerate(matrix)}
+    size = min(9, 1.5 * cell / max(map(len, texts.values())))
+    for (row, column), text in texts.items():
+        rgb = np.power(image.to_rgba(matrix[row, column])[:3], 2.2)
+        dark = np.dot(rgb, (0.2126, 0.7152, 0.0722)) < 0.18  # relative luminance
+        colour = "white" if dark else "black"
+        axes.text(column, row, text, ha="center", va="center", size=size, color=colour)
+
+
+def _node(axes: Axes, x: float, state: str, word: str) -> None:
+    """A state in its box at x, with the word that enters it from below."""
+    box = {
+        "boxstyle": "round,pad=0.45",
+        "facecolor": "#e8f1f8",
+        "edgecolor": COLOURS[0],
+    }
+    axes.text(x, 0.7, state, ha="center", va="center", bbox=box)
+    axes.text(x, -0.6, word, ha="center", va="center", family="monospace")
+    _arrow(axes, (x, -0.4), (x, 0.4))
+
+
+def _arrow(axes: Axes, start: tuple, end: tuple) -> None:
+    axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": INK})
+
+
+setup()

@@ -1,0 +1,115 @@
+"""Interactive figures: each is one class here and one plain ES module beside it.
+
+In JupyterLab anywidget runs the module; in the published page the same text runs
+without a kernel (book/_ext/course). Where no script runs, a still picture stands.
+"""
+
+from inspect import getdoc
+from io import StringIO
+from pathlib import Path
+
+import anywidget
+import numpy as np
+import traitlets
+from matplotlib.figure import Figure
+
+from tfcourse.notebook import figures
+
+__all__ = ["SoftLookup", "SpectralRadius"]
+
+HERE = Path(__file__).parent
+
+
+def _module(name: str) -> str:
+    """The ES module of one figure: what all of them share, then its own text."""
+    return "\n".join((HERE / f).read_text("utf-8") for f in ("_common.js", name))
+
+
+class InteractiveFigure(anywidget.AnyWidget):
+    """A widget that also has a still picture, for paper and where no script runs."""
+
+    _css = (HERE / "widgets.css").read_text("utf-8")
+
+    def still(self) -> Figure:
+        """The figure as it is set now, drawn by Matplotlib."""
+        raise NotImplementedError
+
+    def svg(self) -> str:
+        """The still picture as SVG, the same bytes on every run."""
+        text = StringIO()
+        same = {"Date": None, "Creator": None}
+        self.still().savefig(text, format="svg", metadata=same)
+        return text.getvalue()
+
+    def settings(self) -> dict:
+        """The traits that the figure adds to those of every widget."""
+        names = set(self.traits(sync=True)) - set(anywidget.AnyWidget.class_traits())
+        return {n: getattr(self, n) for n in sorted(names) if not n.startswith("_")}
+
+    def __repr__(self):
+        return f"{type(self).__name__}: {getdoc(type(self)).splitlines()[0]}"
+
+    def _repr_mimebundle_(self, **kwargs):
+        data, metadata = super()._repr_mimebundle_(**kwargs)
+        return {**data, "image/svg+xml": self.svg()}, metadata
+
+
+class SpectralRadius(InteractiveFigure):
+    """How a gradient fades or grows with the lag in a recurrence h ← f(W h).
+
+    W = ρ·[[1, s], [0, 1]] has spectral radius ρ whatever the shear s; `slope` is the
+    mean of f′ along the way. Drawn are the exact ‖(f′W)ᵏ‖₂, the eigenvalue's (f′ρ)ᵏ,
+    and the bound (f′σ)ᵏ by the largest singular value σ of W.
+    """
+
+    _esm = _module("spectral_radius.js")
+    rho = traitlets.Float(0.9).tag(sync=True)
+    shear = traitlets.Float(1.0).tag(sync=True)
+    slope = traitlets.Float(1.0).tag(sync=True)
+
+    def still(self) -> Figure:
+        lags = np.arange(61)
+        factor = self.slope * self.rho * np.array([[1.0, self.shear], [0.0, 1.0]])
+        powers = np.array([np.linalg.matrix_power(factor, lag) for lag in lags])
+        return figures.lines(
+            {
+                "exact: ‖(f′W)ᵏ‖": (lags, np.linalg.norm(powers, 2, axis=(1, 2))),
+                "eigenvalue: (f′ρ)ᵏ": (lags, (self.slope * self.rho) ** lags),
+                "bound: (f′σ)ᵏ": (lags, np.linalg.norm(factor, 2) ** lags),
+            },
+            xlabel="lag k, in steps back in time",
+            ylabel="largest gradient,\nrelative to its size now",
+            logy=True,
+        )
+
+
+class SoftLookup(InteractiveFigure):
+    """A dictionary that answers with a mixture of its values.
+
+    `entries` are (key, value, degrees): unit vectors on a circle, and what each hands
+    over. The query is one more, at `angle`; weights are softmax(sharpness · q·k).
+    """
+
+    _esm = _module("soft_lookup.js")
+    entries = traitlets.List(
+        [
+            ["France", "Paris", 25],
+            ["Italy", "Rome", 75],
+            ["Japan", "Tokyo", 165],
+            ["Egypt", "Cairo", 280],
+        ]
+    ).tag(sync=True)
+    angle = traitlets.Int(40).tag(sync=True)
+    sharpness = traitlets.Float(4.0).tag(sync=True)
+
+    def still(self) -> Figure:
+        keys, values, degrees = zip(*self.entries, strict=True)
+        scores = np.cos(np.radians(self.angle - np.array(degrees)))
+        powers = np.exp(self.sharpness * scores)
+        return figures.bars(
+            [f"{key}\n{value}" for key, value in zip(keys, values, strict=True)],
+            powers / powers.sum(),
+            xlabel="key, and below it the value it hands over",
+            ylabel="weight in the answer",
+            fmt=".2f",
+        )

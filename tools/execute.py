@@ -1,0 +1,157 @@
+"""Execute notebooks in place, so that a second run changes no byte.
+
+usage: python -m tools.execute [NOTEBOOK ...]     (default: all chapters and solutions)
+
+The output of a cell tagged `measured` depends on clock or machine. Such a cell is run
+like any other, but its stored output is kept while its source is unchanged; with
+MEASURE=1 in the environment it is stored anew. A notebook that fails stays as it was.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import from_dict
+
+from tools.environment import ENVIRONMENT
+from tools.notebooks import (
+    ROOT,
+    code_cells,
+    digest,
+    notebooks,
+    place,
+    read,
+    tags,
+    write,
+)
+
+TIMEOUT = 300  # seconds for one cell, as in the tests
+KERNEL = {
+    "display_name": "Python 3 (ipykernel)",
+    "language": "python",
+    "name": "python3",
+}
+
+
+class NotebookError(Exception):
+    """A notebook stopped: the message names its file, the cell and the error."""
+
+
+def execute(path, root, measure=False):
+    """Execute one notebook and write it back; True where its bytes changed."""
+    notebook = read(path)
+    kept = {} if measure else measured_outputs(notebook)
+    for _, cell in code_cells(notebook):
+        cell.outputs, cell.execution_count = [], None
+        cell.metadata.pop("execution", None)
+        cell.metadata.pop("measured", None)
+    notebook.metadata.pop("widgets", None)
+    widgets = run(notebook, path, root)
+    for index, cell in code_cells(notebook):
+        cell.outputs = kept.get(index, merged(cell.outputs))
+        if "measured" in tags(cell):
+            cell.metadata["measured"] = digest(cell)
+    notebook.metadata["kernelspec"] = KERNEL
+    notebook.metadata["language_info"] = {"name": "python"}
+    return write(repeatable(notebook, path, root, widgets), path)
+
+
+def measured_outputs(notebook):
+    """The stored outputs of measured cells whose source is what it was then."""
+    return {
+        index: cell.outputs
+        for index, cell in code_cells(notebook)
+        if "measured" in tags(cell) and cell.metadata.get("measured") == digest(cell)
+    }
+
+
+def run(notebook, path, root):
+    """Run all cells in a fresh kernel; return the widgets' ids in order of making."""
+    current = {}
+    client = NotebookClient(
+        notebook,
+        timeout=TIMEOUT,
+        kernel_name="python3",
+        record_timing=False,
+        extra_arguments=["--log-level=ERROR"],
+        resources={"metadata": {"path": str(path.parent)}},
+        on_cell_start=lambda cell, cell_index: current.update(
+            index=cell_index, cell=cell
+        ),
+    )
+    try:
+        asyncio.run(client.async_execute(env=os.environ | ENVIRONMENT))
+        return list(client.widget_state)
+    except CellExecutionError as error:
+        message = f"{error.ename}: {error.evalue}".splitlines()[0].rstrip(": ")
+    except CellTimeoutError:
+        message = f"it took longer than {TIMEOUT} s"
+    except DeadKernelError:
+        message = "its kernel died: is there memory enough?"
+    raise NotebookError(f"{place(path, root, **current)} failed: {message}")
+
+
+def merged(outputs):
+    """The outputs with neighbouring pieces of one stream joined: the kernel splits
+    what a cell prints by the clock."""
+    joined = []
+    for output in outputs:
+        last = joined[-1] if joined else None
+        if (
+            last
+            and output.output_type == last.output_type == "stream"
+            and output.name == last.name
+        ):
+            last.text += output.text
+        else:
+            joined.append(output)
+    return joined
+
+
+def repeatable(notebook, path, root, widgets):
+    """The notebook with widget ids by count, and tracebacks without this machine's
+    folders."""
+    text = json.dumps(notebook, ensure_ascii=False)
+    for number, widget in enumerate(widgets):
+        text = text.replace(widget, f"{path.parent.name}-{path.stem}-{number}")
+    home = Path.home()
+    for folder in (sys.prefix, root):
+        text = text.replace(f"{folder}/", "")
+        if home in Path(folder).parents:
+            text = text.replace(f"~/{Path(folder).relative_to(home)}/", "")
+    return from_dict(json.loads(text))
+
+
+def main(arguments):
+    paths = [Path(name).resolve() for name in arguments]
+    paths = paths or notebooks(ROOT, "chapters", "solutions")
+    measure = os.environ.get("MEASURE") == "1"
+
+    def one(path):
+        """Execute one notebook, telling how it went; True where it failed."""
+        start = time.perf_counter()
+        try:
+            result = "changed" if execute(path, ROOT, measure) else "unchanged"
+        except NotebookError as error:
+            print(error, flush=True)
+            return True
+        seconds = time.perf_counter() - start
+        print(f"{place(path, ROOT)}: {result}, {seconds:.1f} s", flush=True)
+        return False
+
+    print(f"executing {len(paths)} notebooks", flush=True)
+    with ThreadPoolExecutor(1 if measure else 2) as pool:  # alone, to read the clock
+        failed = sum(pool.map(one, paths))
+    if failed:
+        print(f"{failed} of {len(paths)} failed, and stay as they were")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

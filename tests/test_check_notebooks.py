@@ -5,7 +5,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from conftest import code, prose
+from little_course import code, prose
 from nbformat.v4 import new_output
 
 from tools.check_notebooks import markdown_problems, problems

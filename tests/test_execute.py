@@ -1,7 +1,7 @@
 """tools/execute.py: the same bytes twice, kept measurements, and failures that are named."""
 
 import pytest
-from conftest import code
+from little_course import code
 from nbformat.v4 import new_output
 
 from tools.environment import ENVIRONMENT

@@ -3,7 +3,7 @@
 import runpy
 
 import pytest
-from conftest import code, prose
+from little_course import code, prose
 
 from tools.notebooks import read
 from tools.weave import check, weave

@@ -7,6 +7,22 @@ import torch
 from torch import Tensor, nn
 
 
+def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> float:
+    """Shorten the gradients, taken as one long vector, to max_norm where it is longer.
+
+    g <- g * min(1, max_norm / |g|), in place; the direction stays.
+    Returns the norm before. Source: Pascanu, Mikolov and Bengio (2013), algorithm 1.
+    """
+    if not max_norm > 0:
+        raise ValueError(f"max_norm must be positive; got max_norm={max_norm}")
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = math.sqrt(sum(g.double().square().sum().item() for g in gradients))
+    if norm > max_norm:
+        for gradient in gradients:
+            gradient.mul_(max_norm / norm)
+    return norm
+
+
 def initialize(model: nn.Module, generator: torch.Generator) -> nn.Module:
     """Fill the weights of a model from a seeded generator, in place; return the model.
 
@@ -45,22 +61,6 @@ def accuracy(logits: Tensor, targets: Tensor) -> float:
     logits: (..., n), targets: (...)  ->  a number from 0 to 1.
     """
     return (logits.argmax(dim=-1) == targets).double().mean().item()
-
-
-def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> float:
-    """Shorten the gradients, taken as one long vector, to max_norm where it is longer.
-
-    g <- g * min(1, max_norm / |g|), in place; the direction stays.
-    Returns the norm before. Source: Pascanu, Mikolov and Bengio (2013), algorithm 1.
-    """
-    if not max_norm > 0:
-        raise ValueError(f"max_norm must be positive; got max_norm={max_norm}")
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = math.sqrt(sum(g.double().square().sum().item() for g in gradients))
-    if norm > max_norm:
-        for gradient in gradients:
-            gradient.mul_(max_norm / norm)
-    return norm
 
 
 def fit(

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-State = tuple[Tensor, ...]
-
 
 def rnn_step(
     x: Tensor,
@@ -26,17 +24,6 @@ def rnn_step(
     tensor([[2.]])
     """
     return f(x @ w_xh.T + h @ w_hh.T + bias)
-
-
-def spectral_radius(w: Tensor) -> float:
-    """The largest absolute value among the eigenvalues of w: (d, d).
-
-    >>> spectral_radius(torch.tensor([[0.5, 9.0], [0.0, -0.8]]))
-    0.8...
-    """
-    if w.ndim != 2 or w.shape[0] != w.shape[1]:
-        raise ValueError(f"w must be a square matrix; got shape {tuple(w.shape)}")
-    return torch.linalg.eigvals(w).abs().max().item()
 
 
 def tanh_jacobian(h: Tensor, w_hh: Tensor) -> Tensor:
@@ -69,6 +56,20 @@ def gradient_by_lag(loss: Tensor, steps: list[Tensor]) -> Tensor:
     """
     gradients = torch.autograd.grad(loss, steps, materialize_grads=True)
     return torch.stack([g.norm(dim=-1).mean() for g in reversed(gradients)])
+
+
+def spectral_radius(w: Tensor) -> float:
+    """The largest absolute value among the eigenvalues of w: (d, d).
+
+    >>> spectral_radius(torch.tensor([[0.5, 9.0], [0.0, -0.8]]))
+    0.8...
+    """
+    if w.ndim != 2 or w.shape[0] != w.shape[1]:
+        raise ValueError(f"w must be a square matrix; got shape {tuple(w.shape)}")
+    return torch.linalg.eigvals(w).abs().max().item()
+
+
+State = tuple[Tensor, ...]
 
 
 class RNNCell(nn.Module):

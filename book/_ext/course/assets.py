@@ -1,7 +1,7 @@
-"""What the pages load: the figures as one script, our style sheets, and MathJax.
+"""What the pages load: the figures as one script, our style sheets, MathJax, icons.
 
-Everything is written below `_static` before the pages are, so that Sphinx can put a
-checksum into its address. Nothing is fetched: MathJax comes from a package.
+All but the icons is written below `_static` before the pages are, so that Sphinx can
+put a checksum into its address. Nothing is fetched: MathJax comes from a package.
 """
 
 import json
@@ -17,6 +17,10 @@ from tfcourse.widgets import InteractiveFigure
 
 SCRIPT, STYLE = "tfcourse-figures.js", "tfcourse-figures.css"
 MATHJAX = ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2")
+ICON = re.compile(  # name: [width, height, [aliases], "code", path or paths]
+    r'"?(?P<name>[\w-]+)"?:\[\d+,\d+,\[(?P<aliases>[^\]]*)\],"[0-9a-f]+",'
+    r'(?:"[^"]*"|\[[^\]]*\])\],?'
+)
 
 
 def figure_classes() -> dict[str, type[InteractiveFigure]]:
@@ -79,8 +83,26 @@ def write_assets(app) -> None:
             shutil.copyfile(source, target)
 
 
+def drop_unused_icons(app, exception) -> None:
+    """The theme brings two thousand icons, 1.4 MB; keep those that the pages name."""
+    script = Path(app.outdir, "_static", "scripts", "fontawesome.js")
+    if exception or not script.exists():
+        return
+    others = [path for path in script.parent.glob("*.js") if path != script]
+    named = set()
+    for path in [*Path(app.outdir).rglob("*.html"), *others]:
+        named.update(re.findall(r"\bfa-([a-z0-9-]+)", path.read_text("utf-8")))
+
+    def keep(icon: re.Match) -> str:
+        names = {icon["name"], *re.findall(r'"([^"]+)"', icon["aliases"])}
+        return icon[0] if names & named else ""
+
+    script.write_text(ICON.sub(keep, script.read_text("utf-8")), encoding="utf-8")
+
+
 def setup(app) -> None:
     app.connect("builder-inited", write_assets)
+    app.connect("build-finished", drop_unused_icons)
     app.add_css_file(STYLE)
     app.add_css_file("course.css")
     app.add_js_file(SCRIPT, loading_method="defer")

@@ -101,14 +101,14 @@ def test_right_with_the_reply_of_the_check():
         return "Addition is enough."
 
     verdict = judged(reply, {"double": lambda x: x * 2})
-    assert repr(verdict) == "✓ 77-1 Double it: right. Addition is enough."
+    assert repr(verdict) == "✓ 77-1 Double it · Right. Addition is enough."
 
 
 def test_a_wrong_answer_is_told_what_was_seen_and_with_which_input():
     verdict = judged(doubles, {"double": lambda x: x**2})
     assert verdict.status == "wrong"
     assert repr(verdict) == (
-        "✗ 77-1 Double it: not yet. Got 1, expected 2 at [0] (2 of 2 numbers differ). "
+        "✗ 77-1 Double it · Not yet. Got 1, expected 2 at [0] (2 of 2 numbers differ). "
         "Is it twice the input?\nSeen with: double(tensor([1, -2]))"
     )
 
@@ -125,6 +125,7 @@ def test_a_missing_definition():
     verdict = judged(doubles, {})
     assert verdict.status == "missing"
     assert "`double` is not defined: run its cell" in repr(verdict)
+    assert verdict.given == ""
 
 
 def stub(x):
@@ -135,7 +136,8 @@ def stub(x):
 def test_an_untouched_stub(untouched):
     verdict = judged(doubles, {"double": untouched})
     assert verdict.status == "unwritten"
-    assert "nothing is written yet. `double`" in repr(verdict)
+    assert "Nothing is written yet. `double`" in repr(verdict)
+    assert verdict.given == ""
 
 
 def test_not_implemented_with_a_message_is_an_error_of_torch():
@@ -150,7 +152,7 @@ def test_an_exception_is_told_with_the_line_that_raised_it(tmp_path):
     verdict = judged(doubles, names)
     assert verdict.status == "error"
     assert repr(verdict) == (
-        "✗ 77-1 Double it: stopped. `double` raised an exception at line 2 of your "
+        "✗ 77-1 Double it · Stopped. `double` raised an exception at line 2 of your "
         "cell, `return x[5]`. IndexError: index 5 is out of bounds for dimension 0 "
         "with size 2\nSeen with: double(tensor([1, -2]))"
     )
@@ -407,6 +409,12 @@ def test_differs_names_a_known_mistake():
     differs(None, torch.zeros(2), says="zeros")
     with pytest.raises(Mistake, match="zeros"):
         differs(torch.zeros(2), torch.zeros(2), says="zeros")
+    known = {"Once is not twice.": 1, "Four times?": 4}
+    close(2, 2, mistakes=known)
+    with pytest.raises(Mistake, match="Four times"):
+        close(4, 2, says="Something else.", mistakes=known)
+    with pytest.raises(Mistake, match=r"Got 3, expected 2\. Something else"):
+        close(3, 2, says="Something else.", mistakes=known)
 
 
 def test_values_in_words():

@@ -218,7 +218,7 @@ def planting(text, old, new):
         ("return x * x", "return x + x", "77-1 wrong square (seed None)"),
         ('says="Squared"', 'says="cubed"', "where it must say 'cubed'"),
         ("2 * x", "3 * x", "77-1 right times_two (seed None): the check says"),
-        ('{"guess": "b"}', '{"gess": "b"}', "not found. `guess` is not defined"),
+        ('{"guess": "b"}', '{"gess": "b"}', "Not found. `guess` is not defined"),
         ("lambda: None", "lambda x: 0 * x", "77-1 wrong misses_an_argument: the same"),
         ('says="TypeError"', 'says="first"', "the same says as unchanged: 'first'"),
         ('@right("77-1")', '@right("77-3")', "77-1 needs 1 @right or more"),

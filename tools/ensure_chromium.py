@@ -15,8 +15,8 @@ from functools import cache
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 REASON = (
-    "there is no Chromium: install one with `apt-get install chromium` as root, or "
-    "your system's own way, and run this again"
+    "there is no Chromium that starts; what would help, or your system's own way to "
+    "get one: sudo apt-get install chromium"
 )
 
 
@@ -47,11 +47,12 @@ def _succeeds(command):
 
 def install():
     """Install a Chromium, in one way after the other until one starts."""
-    ways = [[[sys.executable, "-m", "playwright", "install", "chromium"]]]
+    playwright = [sys.executable, "-m", "playwright", "install", "chromium"]
+    ways = [[playwright]]
     if shutil.which("apt-get") and os.geteuid() == 0:
         apt = ["apt-get", "-o", "DPkg::Lock::Timeout=120"]
         package = [*apt, "install", "-y", "--no-install-recommends", "chromium"]
-        ways.insert(0, [[*apt, "update"], package])
+        ways = [[[*apt, "update"], package], [[*playwright, "--with-deps"]]]
     for way in ways:
         for command in way:
             print("$", *command, flush=True)

@@ -115,17 +115,27 @@ def merged(outputs):
 
 
 def repeatable(notebook, path, root, widgets):
-    """The notebook with widget ids by count, and tracebacks without this machine's
-    folders."""
-    text = json.dumps(notebook, ensure_ascii=False)
+    """The notebook with widget ids by count, and tracebacks that name no folder of
+    this machine."""
+    for _, cell in code_cells(notebook):
+        for output in cell.outputs:
+            if output.output_type == "error":
+                lines = output.traceback
+                output.traceback = [without_folders(line, root) for line in lines]
+    text = json.dumps(notebook)
     for number, widget in enumerate(widgets):
         text = text.replace(widget, f"{path.parent.name}-{path.stem}-{number}")
-    home = Path.home()
-    for folder in (sys.prefix, root):
-        text = text.replace(f"{folder}/", "")
-        if home in Path(folder).parents:
-            text = text.replace(f"~/{Path(folder).relative_to(home)}/", "")
     return from_dict(json.loads(text))
+
+
+def without_folders(line, root):
+    """A line of a traceback where files are named from the course's folder on."""
+    home = Path.home()
+    for folder in (Path(sys.prefix), root):
+        line = line.replace(f"{folder}/", "")
+        if home in folder.parents:
+            line = line.replace(f"~/{folder.relative_to(home)}/", "")
+    return line
 
 
 def main(arguments):

@@ -5,9 +5,9 @@ usage: python -m tools.make_exercises [--check]
 An answer stands in a code cell whose nbgrader metadata name an exercise that
 tfcourse.checks registers (grade_id "01-1"), and a cell check("01-1") follows it. What
 stands between `### BEGIN SOLUTION` and `### END SOLUTION` gives way to a line that
-raises NotImplementedError, or to the text of the cell's metadata "stub", which can also
-replace a whole cell. A cell tagged `solution-only` is left out. With --check, nothing is
-written: what differs is named, and the tool fails.
+raises NotImplementedError; where the cell's metadata hold a "stub", that text takes the
+place of the whole cell. A cell tagged `solution-only` is left out. With --check, nothing
+is written: what differs is named, and the tool fails.
 """
 
 import re
@@ -41,7 +41,7 @@ def exercise_id(cell):
     return nbgrader.get("grade_id") if nbgrader.get("solution") else None
 
 
-def problems(path, root, chapters=CHAPTERS):
+def problems(path, root, chapters):
     """What keeps a master from becoming an exercise, one line each."""
     notebook = read(path)
     found = []
@@ -122,34 +122,31 @@ def exercise(path):
     """The notebook for learners that a master without problems becomes."""
     notebook = read(path)
     notebook.cells = [c for c in notebook.cells if "solution-only" not in tags(c)]
-    for index, cell in enumerate(notebook.cells):
-        clear(cell, index)
-    for clearing in (ClearHiddenTests(enforce_metadata=False), ClearOutput()):
+    for clearing in (
+        ClearSolutions(enforce_metadata=False, code_stub={"python": STUB}),
+        ClearHiddenTests(enforce_metadata=False),
+        ClearOutput(),
+    ):
         notebook, _ = clearing.preprocess(notebook, {})
+    for cell in notebook.cells:
+        strip(cell)
     notebook.metadata.pop("widgets", None)
     return notebook
 
 
-def clear(cell, index):
-    """Put the stub in the place of the answer, and drop what only a master needs."""
-    stub = cell.metadata.get("stub", STUB)
-    if "stub" in cell.metadata and "BEGIN SOLUTION" not in cell.source:
-        cell.source = stub
-    else:
-        solutions = ClearSolutions(
-            enforce_metadata=False, code_stub={"python": stub}, text_stub=stub
-        )
-        solutions.preprocess_cell(cell, {"language": "python"}, index)
+def strip(cell):
+    """Put the cell's stub in its place, and drop what only a master needs."""
+    cell.source = cell.metadata.get("stub", cell.source)
     for name in OF_MASTERS:
         cell.metadata.pop(name, None)
     if "tags" in cell.metadata and is_code(cell):
         kept = [tag for tag in cell.metadata.tags if tag not in OF_OUTPUTS]
-        cell.metadata.tags = kept
+        cell.metadata["tags"] = kept
         if not kept:
             del cell.metadata["tags"]
 
 
-def make(root, chapters=CHAPTERS):
+def make(root, chapters):
     """Write the exercises; return what changed and what is wrong, one line each."""
     (root / "exercises").mkdir(exist_ok=True)
     changed, found = [], []
@@ -162,7 +159,7 @@ def make(root, chapters=CHAPTERS):
     return changed, found + orphans(root)
 
 
-def check(root, chapters=CHAPTERS):
+def check(root, chapters):
     """What is wrong, and where exercises/ is not what solutions/ makes, a line each."""
     found = []
     for master in notebooks(root, "solutions"):
@@ -201,9 +198,9 @@ def main(arguments):
     if arguments not in ([], ["--check"]):
         sys.exit("usage: python -m tools.make_exercises [--check]")
     if arguments:
-        found = check(ROOT)
+        found = check(ROOT, CHAPTERS)
     else:
-        changed, found = make(ROOT)
+        changed, found = make(ROOT, CHAPTERS)
         for name in changed:
             print("made", name)
     print(*found or ["exercises/ is what solutions/ makes"], sep="\n")

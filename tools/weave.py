@@ -177,7 +177,7 @@ def package_problems(root):
     package = root / "tfcourse"
     for path in sorted(package.rglob("*.py")):
         room, *rest = path.relative_to(package).with_suffix("").parts
-        where, limit, open_rooms, rule = place(path, root), 0, rooms, "W4"
+        where, limit, open_rooms = place(path, root), 0, rooms
         try:
             tree = ast.parse(path.read_text("utf-8"))
         except SyntaxError as error:
@@ -204,7 +204,7 @@ def package_problems(root):
             )
             continue
         for problem in import_problems(tree, chapters, limit, open_rooms):
-            yield f"{rule} {where} {problem}"
+            yield f"W4 {where} {problem}"
 
 
 # The notebooks' side: W1, W2 and W3

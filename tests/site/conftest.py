@@ -56,3 +56,9 @@ def address(book):
     yield address
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="session")
+def base_url(address):
+    """So that the tests can say page.goto("search.html")."""
+    return address

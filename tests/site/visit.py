@@ -1,9 +1,7 @@
 """Visit a page in the browser, and list what is wrong with it."""
 
 import gzip
-import json
-from collections import defaultdict
-from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -54,65 +52,62 @@ LOOK = """async () => {
   return found;
 }"""
 
+# The text of the page, which is ours; sidebars and header are the theme's templates.
 AXE = """async () => {
-  const { violations } = await axe.run("article, .bd-search-container",
-    { resultTypes: ["violations"] });
+  const { violations } = await axe.run("article, #search-results",
+    { resultTypes: ["violations"], preload: false });
   return violations.flatMap(({ id, impact, nodes }) =>
     nodes.map(({ target, failureSummary }) => [id, impact, `${target}: ${failureSummary}`]));
 }"""
 
 
-@dataclass
-class Visit:
-    """One page, visited in one way, and its problems by kind."""
-
-    page: str
-    way: str
-    problems: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-
-    def lines(self, *kinds: str) -> list[str]:
-        """The problems of these kinds, one line each."""
-        return [
-            f"{self.page} ({self.way}): {kind}: {' '.join(what.split())}"
-            for kind in kinds
-            for what in self.problems.get(kind, ())
-        ]
+@cache
+def weight(path: Path) -> int:
+    """The bytes of a file as a server sends it."""
+    return len(gzip.compress(path.read_bytes(), 6))
 
 
-def visit(context, base: str, page: str, way: str, folder: Path) -> Visit:
-    """Open the page, wait until it is drawn, look at it."""
-    seen = Visit(page, way)
+def visit(context, base: str, page: str, folder: Path) -> list[str]:
+    """Open a page of the site at `base`; its problems, one line each.
+
+    `folder` holds the files of the site, from which the page is weighed.
+    """
+    problems = []
     loaded = set()
-    tab = context.new_page()
+
+    def tell(kind, what):
+        problems.append(f"{kind}: {' '.join(str(what).split())}")
 
     def note_request(request):
+        url = urlsplit(request.url)
         if request.url.startswith(base):
-            loaded.add(folder / unquote(urlsplit(request.url).path[len(urlsplit(base).path) :]))
-        elif not request.url.startswith(("data:", "blob:")):
-            seen.problems["request to another host"].append(request.url)
+            loaded.add(folder / unquote(url.path).removeprefix(urlsplit(base).path))
+        elif url.scheme not in ("data", "blob"):
+            tell("request to another host", request.url)
 
     def note_response(response):
         if response.status >= 400:
-            seen.problems["failed request"].append(f"{response.status} {response.url}")
+            tell("failed request", f"{response.status} {response.url}")
 
     def note_console(message):
         if message.type in ("error", "warning"):
-            seen.problems["console"].append(f"{message.text} ({message.location['url']})")
+            tell("console", f"{message.text} ({message.location['url']})")
 
+    tab = context.new_page()
     tab.on("request", note_request)
     tab.on("response", note_response)
-    tab.on("requestfailed", lambda r: seen.problems["failed request"].append(r.url))
+    tab.on("requestfailed", lambda request: tell("failed request", request.url))
     tab.on("console", note_console)
-    tab.on("pageerror", lambda error: seen.problems["console"].append(str(error)))
+    tab.on("pageerror", lambda error: tell("console", error))
     tab.goto(base + page)
     for kind, what in tab.evaluate(LOOK):
-        seen.problems[kind].append(str(what))
+        tell(kind, what)
     tab.evaluate(AXE_SCRIPT)
     for rule, impact, what in tab.evaluate(AXE):
         if impact in SERIOUS:
-            seen.problems["accessibility"].append(f"{rule} ({impact}): {what}")
-    weight = sum(len(gzip.compress(f.read_bytes(), 6)) for f in loaded if f.is_file())
-    if weight > HEAVY:
-        seen.problems["heavy"].append(f"{weight / 1e6:.2f} MB with all that it loads")
+            tell("accessibility", f"{rule} ({impact}): {what}")
+    size = sum(weight(path) for path in loaded if path.is_file())
+    if size > HEAVY:
+        tell("heavy", f"{size / 1e6:.2f} MB with all that the page loads")
     tab.close()
-    return seen
+    return problems

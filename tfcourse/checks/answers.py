@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from tfcourse.checks.compare import Finding, Mistake, describe
+from tfcourse.checks.compare import Finding, Mistake, describe, in_one_line
 
 DEEPEST = 20  # lists within lists; a list that holds itself has no end
 
@@ -136,7 +136,7 @@ class Notebook:
             text = linecache.getline(frame.f_code.co_filename, line).strip()
             place = f" at line {line} of your cell" + (f", `{text}`" if text else "")
         seen = f"`{name}` raised an exception{place}."
-        return Finding("error", _told(error), seen)
+        return Finding("error", in_one_line(error), seen)
 
     def _crossing(self, name: str, verb: str, value: object) -> object:
         try:
@@ -148,16 +148,6 @@ class Notebook:
                 "or lists, tuples or dicts of these.",
                 seen=f"`{name}` {verb} something of type `{error}`.",
             ) from None
-
-
-def _told(error: BaseException) -> str:
-    """The type and the message, in one line that is not too long."""
-    try:
-        message = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - a message that cannot be made is no message
-        message = ""
-    short = message if len(message) <= 200 else f"{message[:199]}…"
-    return f"{type(error).__name__}: {short}" if short else type(error).__name__
 
 
 class Answer:

@@ -1,5 +1,8 @@
 """How a check says what it sees: Mistake, and comparisons that raise one."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import torch
 from torch import Tensor
 
@@ -28,14 +31,18 @@ def close(
     want: object,
     *,
     says: str = "",
+    mistakes: Mapping[str, object] = MappingProxyType({}),
     given: object = None,
     rtol: float = 1e-4,
     atol: float = 1e-6,
 ) -> None:
     """Raise a Mistake unless got equals want within rtol · |want| + atol.
 
-    Compares tensors, numbers, strings, and lists, tuples and dicts of these.
+    Compares tensors, numbers, strings, and lists, tuples and dicts of these. Known
+    mistakes come first: by what to say of each, the value that it gives.
     """
+    for told, wrong in mistakes.items():
+        differs(got, wrong, says=told, given=given, rtol=rtol, atol=atol)
     seen = difference(got, want, rtol, atol)
     if seen:
         raise Mistake(says, seen=seen, given=given)
@@ -137,6 +144,16 @@ def describe(value: object) -> str:
     if isinstance(value, tuple):
         return "(" + _few([describe(v) for v in value]) + ")"
     return repr(value)
+
+
+def in_one_line(error: BaseException) -> str:
+    """The type and the message, in one line that is not too long."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - a message that cannot be made is no message
+        message = ""
+    short = message if len(message) <= 200 else f"{message[:199]}…"
+    return f"{type(error).__name__}: {short}" if short else type(error).__name__
 
 
 def _numbers(value) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from tfcourse.checks.answers import Answer
-from tfcourse.checks.compare import Finding, describe
+from tfcourse.checks.compare import Finding, describe, in_one_line
 from tfcourse.checks.drawing import Draw
 from tfcourse.checks.verdict import Verdict
 from tfcourse.notebook.chapters import Chapter, by_number
@@ -76,16 +76,25 @@ class Exercise:
                 torch.default_generator.manual_seed(seed)
                 reply = self.function(answer, Draw(seed))
         except Finding as found:
-            given = answer.last_call if found.given is None else told(found.given)
             return Verdict(
-                self.id, self.title, found.status, found.says, found.seen, given
+                self.id,
+                self.title,
+                found.status,
+                found.says,
+                found.seen,
+                self._given(found, answer),
             )
         except Exception as error:  # noqa: BLE001 - the check could not use an answer
             return self._stumbled(error, answer)
         return Verdict(self.id, self.title, "right", says=reply or "")
 
+    def _given(self, found: Finding, answer: Answer) -> str:
+        if found.status in ("missing", "unwritten"):  # whatever the input
+            return ""
+        return answer.last_call if found.given is None else told(found.given)
+
     def _stumbled(self, error: Exception, answer: Answer) -> Verdict:
-        what = f"{type(error).__name__}: {error}"
+        what = in_one_line(error)
         if answer.came_back:
             status, says = "wrong", f"The check could not go on from there ({what})."
         else:

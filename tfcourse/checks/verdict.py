@@ -5,11 +5,11 @@ import re
 from dataclasses import dataclass, field
 
 HEADS = {
-    "right": ("✓", "right."),
-    "wrong": ("✗", "not yet."),
-    "error": ("✗", "stopped."),
-    "unwritten": ("○", "nothing is written yet."),
-    "missing": ("○", "not found."),
+    "right": ("✓", "Right."),
+    "wrong": ("✗", "Not yet."),
+    "error": ("✗", "Stopped."),
+    "unwritten": ("○", "Nothing is written yet."),
+    "missing": ("○", "Not found."),
 }
 COLOURS = {"right": "success", "wrong": "danger", "error": "danger"}
 JUPYTER = {"success": "success", "danger": "error", "info": "info"}
@@ -31,7 +31,7 @@ class Verdict:
     def head(self) -> str:
         """Mark, exercise and outcome."""
         mark, word = HEADS[self.status]
-        return f"{mark} {' '.join(filter(None, (self.id, self.title)))}: {word}"
+        return f"{mark} {f'{self.id} {self.title}'.strip()} · {word}"
 
     @property
     def text(self) -> str:

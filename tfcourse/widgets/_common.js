@@ -35,7 +35,7 @@ function frame(root, title) {
 /** A labelled slider bound to one trait of the model; `format` writes its value. */
 function slider(model, { trait, label, min, max, step, format }) {
   const input = h("input", { type: "range", min, max, step });
-  const output = h("output", { class: "tfc-value", "aria-hidden": "true" });
+  const output = h("span", { class: "tfc-value", "aria-hidden": "true" });
   const show = () => {
     const text = format(model.get(trait));
     input.value = model.get(trait);

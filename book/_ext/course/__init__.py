@@ -9,9 +9,16 @@ def no_buttons_without_address(app, config):
         config.html_theme_options["launch_buttons"] = {}
 
 
+def entries_as_list_items(app, pagename, templatename, context, doctree):
+    """Docutils puts entries of another role into a list; ARIA knows list items there."""
+    if body := context.get("body"):
+        context["body"] = body.replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 def setup(app):
     """Called by Sphinx; named in `_config.yml` under `local_extensions`."""
     app.connect("config-inited", no_buttons_without_address)
+    app.connect("html-page-context", entries_as_list_items)
     assets.setup(app)
     directives.setup(app)
     figures.setup(app)

@@ -1,0 +1,100 @@
+"""Using the book: figures by keyboard and pointer, without scripts, on paper; search."""
+
+import pytest
+from playwright.sync_api import expect
+
+# What each figure says first, and how many sliders it has.
+FIGURES = {
+    "SoftLookup": ("The answer is a mixture", 2),
+    "SpectralRadius": ("At lag 50 the gradient", 3),
+}
+
+
+def pages_with(book, figure):
+    """The pages on which a figure of this class stands."""
+    return [
+        path.relative_to(book).as_posix()
+        for path in sorted(book.rglob("*.html"))
+        if f'data-figure="{figure}"' in (text := path.read_text("utf-8"))
+        or f'"tfcourse.widgets.{figure}"' in text
+    ]
+
+
+@pytest.fixture
+def open_figure(book, page):
+    """Open the first page that shows a figure, and return the box of the figure."""
+
+    def open_figure(figure):
+        pages = pages_with(book, figure)
+        assert pages, f"no page shows the figure {figure}"
+        page.goto(pages[0])
+        box = page.locator(".tfc", has_text=FIGURES[figure][0]).first
+        page.locator(".tfc-host").first.scroll_into_view_if_needed()
+        box.scroll_into_view_if_needed()
+        return box
+
+    return open_figure
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_each_slider_moves_by_keyboard_and_the_sentence_follows(figure, open_figure):
+    box = open_figure(figure)
+    sliders = box.get_by_role("slider")
+    expect(sliders).to_have_count(FIGURES[figure][1])
+    for slider in sliders.all():
+        told = box.get_by_role("status").inner_text()
+        value = slider.get_attribute("aria-valuetext")
+        slider.focus()
+        for _ in range(10):
+            slider.press("ArrowLeft")
+        assert slider.get_attribute("aria-valuetext") != value
+        expect(box.get_by_role("status")).not_to_have_text(told)
+
+
+def test_tab_leads_from_slider_to_slider(open_figure, page):
+    sliders = open_figure("SpectralRadius").get_by_role("slider")
+    sliders.first.focus()
+    for number in range(1, 3):
+        page.keyboard.press("Tab")
+        expect(sliders.nth(number)).to_be_focused()
+
+
+def test_the_query_can_be_dragged(open_figure, page):
+    box = open_figure("SoftLookup")
+    circle = box.locator(".tfc-circle").bounding_box()
+    knob = box.locator(".tfc-knob").bounding_box()
+    page.mouse.move(knob["x"] + knob["width"] / 2, knob["y"] + knob["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(circle["x"] + 5, circle["y"] + circle["height"] / 2)  # to the left
+    page.mouse.up()
+    expect(box.get_by_label("direction of the query")).to_have_value("180")
+    expect(box.get_by_role("status")).to_contain_text("Tokyo")
+
+
+def test_search_finds_a_word_of_the_first_chapter(page):
+    page.goto("search.html?q=gradient")
+    expect(
+        page.locator("#search-results a", has_text="Vanishing").first
+    ).to_be_visible()
+
+
+def test_without_scripts_a_still_picture_stands(browser, book, address):
+    page = browser.new_page(java_script_enabled=False)
+    for figure in FIGURES:
+        page.goto(address + pages_with(book, figure)[0])
+        for host in page.locator(".tfc-host").all():
+            host.scroll_into_view_if_needed()
+            expect(host.locator("img")).to_be_visible()
+            assert host.locator("img").get_attribute("alt")
+            assert host.locator("img").bounding_box()["width"] > 200
+            assert "where scripts run" in host.locator("noscript").text_content()
+    page.close()
+
+
+def test_a_figure_waits_until_it_is_near_and_is_there_on_paper(page, book):
+    page.set_viewport_size({"width": 800, "height": 200})
+    page.goto(pages_with(book, "SpectralRadius")[0])
+    host = page.locator(".tfc-host").first
+    assert host.get_attribute("data-state") is None
+    page.pdf()
+    assert host.get_attribute("data-state") == "ready"

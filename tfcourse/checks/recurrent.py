@@ -4,14 +4,7 @@ import math
 
 import torch
 
-from tfcourse.checks import Mistake, close, describe, differs, exercise
-
-
-def _compare(got, want, mistakes, says, given):
-    """Name the known mistake that gives what we got; else compare with what we want."""
-    for told, wrong in mistakes.items():
-        differs(got, wrong, says=told, given=given)
-    close(got, want, says=says, given=given)
+from tfcourse.checks import Mistake, close, describe, exercise
 
 
 @exercise(
@@ -98,7 +91,7 @@ def _(answer, draw):
     got = answer.backward_through_time(states, w_hh, readout)
     given = {"w_hh": w_hh, "gradient": readout, "states": states}
     says = "Compare your loop with the formula by hand, for t = 1 and then for t = 2."
-    _compare(got, want, mistakes, says, given)
+    close(got, want, says=says, given=given, mistakes=mistakes)
     return "The same as autograd's."
 
 
@@ -191,7 +184,7 @@ def _(answer, draw):
     bias = answer.forget_bias(lag, keep)
     given = {"lag": lag, "keep": keep}
     says = "Which gate f has f multiplied by itself `lag` times equal to `keep`?"
-    _compare(bias, logit(gate), mistakes, says, given)
+    close(bias, logit(gate), says=says, given=given, mistakes=mistakes)
     return f"To keep {keep:.0%} over {lag} steps, the bias is {logit(gate):.2f}."
 
 
@@ -211,7 +204,7 @@ def _(answer, draw):
     given = {"w_hh": w_hh, "readout": readout, "keep": keep, "xs": xs}
     got = answer.truncated(w_hh, xs, readout, keep)
     says = "Run all steps forward, and call `detach()` on the state once, on the way."
-    _compare(got, known[keep], mistakes, says, given)
+    close(got, known[keep], says=says, given=given, mistakes=mistakes)
     whole = answer.truncated(w_hh, xs, readout, t)
     says = "With `keep` as long as the sequence nothing should be cut."
     close(whole, known[t], says=says, given={**given, "keep": t})

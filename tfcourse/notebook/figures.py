@@ -251,6 +251,40 @@ def heatmap(
     return figure
 
 
+def named_points(groups: dict, *, xlabel: str, ylabel: str) -> Figure:
+    """Points with names, {kind: [(x, name, y)]}, on a logarithmic y axis.
+
+    A name that ends in "<" stands left of its point, in ">" right of it.
+
+    >>> figure = named_points({"net": [(2017, "it >", 5)]}, xlabel="year", ylabel="size")
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['it']
+    """
+    figure = _figure(height=4.4)
+    axes = figure.subplots()
+    drawn = {}
+    for (kind, points), marker, colour in zip(
+        groups.items(), MARKERS, COLOURS, strict=False
+    ):
+        x, y = _curve(kind, [p[0] for p in points], [p[2] for p in points], False, True)
+        (drawn[kind],) = axes.plot(x, y, marker, color=colour)
+        for left, name, height in points:
+            right = name.endswith(">")
+            axes.annotate(
+                name.rstrip(" <>"),
+                (left, height),
+                xytext=(6 if right else -6, 0),
+                textcoords="offset points",
+                ha="left" if right else "right",
+                va="center",
+                size=8.5,
+            )
+    axes.margins(x=0.14)
+    axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
+    _legend(figure, drawn)
+    return figure
+
+
 def unrolled(words: list[str], weight: str = "$W_{hh}$") -> Figure:
     """A recurrent network with its loop (left), and once per word (right).
 

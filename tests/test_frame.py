@@ -20,6 +20,7 @@ from tools.notebooks import (
     read,
     registry,
 )
+from tools.run_tests import STEPS
 
 LARGEST_SCRIPT = 40_000  # characters of a .js file
 LONGEST_LINE = 400  # characters: longer ones are not written by hand
@@ -170,6 +171,31 @@ def test_continuous_integration_calls_what_the_readme_names_and_nothing_else():
     ]
     assert commands == ["make test"]
     assert "`make test`" in text("README.md")
+
+
+def contributing_faults(page):
+    """The files, make targets and steps in CONTRIBUTING.md that do not exist.
+
+    Its example is a chapter that may not be written yet: the first stands in for it.
+    """
+    page = page.replace("03_markov", "01_recurrent").replace("markov", "recurrent")
+    rules = set(re.findall(r"^([a-z]+):", text("Makefile"), re.MULTILINE))
+    for command, steps in re.findall(r"make\s([a-z]+)(?: STEPS='([^']*)')?`", page):
+        if command not in rules:
+            yield f"make {command}"
+        yield from set(steps.split()) - {step.name for step in STEPS}
+    for name in re.findall(r"`([\w./]+/[\w./]*|\w+\.(?:py|yml|md))`", page):
+        if not (ROOT / name).exists():
+            yield name
+
+
+def test_the_page_for_contributors_is_true():
+    assert list(contributing_faults(text("CONTRIBUTING.md"))) == []
+
+
+def test_an_untrue_page_for_contributors_is_caught():
+    page = "See `tools/nothing.py`, run `make tea`, `make test STEPS='weave iron'`."
+    assert set(contributing_faults(page)) == {"tools/nothing.py", "make tea", "iron"}
 
 
 # Versions

@@ -149,7 +149,10 @@ def test_show_refuses_what_is_no_definition(thing):
         ("it's a word", "", "it's a word"),
     ],
 )
-def test_what_is_glued_stands_in_the_prose_as_formatted(displayed, value, spec, text):
+def test_what_is_glued_stands_in_the_prose_as_formatted(
+    displayed, tmp_path, monkeypatch, value, spec, text
+):
+    monkeypatch.chdir(tmp_path)  # the parser leaves a folder behind
     glue("name", value, spec)
     ((data, metadata),) = displayed
     output = new_output("display_data", data=data, metadata=metadata)

@@ -6,6 +6,7 @@ is reported by Sphinx like any other, with the page and the target.
 
 import json
 import re
+from itertools import groupby
 from pathlib import Path
 
 import yaml
@@ -150,6 +151,8 @@ class Scoreboard(CourseTable):
 class ProvedAnswers(CourseTable):
     """The wrong answers that the checks are proved to catch, and what each is told."""
 
+    look = "tfc-proved"
+
     def markdown(self) -> str:
         root = Path(self.env.srcdir)
         for path in (root / "tests" / "answers").glob("*.py"):
@@ -157,12 +160,11 @@ class ProvedAnswers(CourseTable):
         rows = list(proofs.rows(root))
         if not rows:
             return "No chapter with exercises is written yet."
-        lines = ["| exercise | a wrong answer | what it is told |", "|--|--|--|"]
-        for row in rows:
-            exercise = f"{row.id} {row.title}"
-            lines.append(
-                f"| {cell(exercise)} | {cell(row.words)} | {cell(row.reply)} |"
-            )
+        lines = []
+        for (id, title), group in groupby(rows, key=lambda row: row[:2]):
+            lines += ["", f"**{cell(f'{id} {title}')}**", ""]
+            lines += ["| the mistake | what it is told |", "|--|--|"]
+            lines += [f"| {cell(row.words)} | {cell(row.reply)} |" for row in group]
         return "\n".join(lines)
 
 

@@ -1,0 +1,60 @@
+"""Stored results and weights: what their cards promise, and what is refused."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from tfcourse.data import stored
+from tfcourse.data.corpus import load_corpus
+from tfcourse.data.stored import WEIGHTS, stored_results, stored_weights
+from tfcourse.fitting import cross_entropy
+from tfcourse.recurrent import GRUCell, LSTMCell, RecurrentModel, RNNCell
+
+CELLS = {"01_rnn": RNNCell, "01_lstm": LSTMCell, "01_gru": GRUCell}
+
+
+def test_every_weight_file_has_a_card_and_a_test():
+    files = {path.stem for path in WEIGHTS.glob("*.safetensors")}
+    assert files == {path.stem for path in WEIGHTS.glob("*.json")} == set(CELLS)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_stored_net_has_the_loss_of_its_card(name):
+    tensors, card = stored_weights(name)
+    model = RecurrentModel(CELLS[name], 256, 192, 256)
+    model.load_state_dict(tensors)
+    corpus = load_corpus()
+    assert card["data"]["sha256"] == corpus.sha256
+    ids = torch.tensor(list(corpus.scored)).view(400, -1)
+    before = torch.nn.functional.pad(ids[:, :-1], (1, 0), value=ord("\n"))
+    with torch.inference_mode():
+        bits = cross_entropy(model(before), ids).item() / math.log(2)
+    assert bits == pytest.approx(card["bits_per_byte"], abs=0.002)
+    assert bits < 3  # far below the 8 of a model that knows nothing
+
+
+def test_altered_weights_are_refused(tmp_path, monkeypatch):
+    card = (WEIGHTS / "01_rnn.json").read_text("utf-8")
+    content = bytearray((WEIGHTS / "01_rnn.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "01_rnn.json").write_text(card, "utf-8")
+    (tmp_path / "01_rnn.safetensors").write_bytes(content)
+    monkeypatch.setattr(stored, "WEIGHTS", tmp_path)
+    with pytest.raises(ValueError, match="again with `python -m tools.train_recurrent"):
+        stored_weights("01_rnn")
+
+
+def test_an_unknown_name_lists_what_is_stored():
+    with pytest.raises(ValueError, match="no stored results named '01_recal'; .*01_re"):
+        stored_results("01_recal")
+    with pytest.raises(ValueError, match="no stored weights named 'nothing'"):
+        stored_weights("nothing")
+
+
+def test_results_say_how_to_repeat_them():
+    for path in stored.RESULTS.glob("*.json"):
+        result = json.loads(path.read_text("utf-8"))
+        assert result["command"] == f"python -m tools.experiments.{path.stem}"
+        assert result["rows"] and result["seconds"] > 0 and result["versions"]

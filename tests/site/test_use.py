@@ -48,6 +48,8 @@ def test_each_slider_moves_by_keyboard_and_the_sentence_follows(figure, open_fig
         for _ in range(10):
             slider.press("ArrowLeft")
         assert slider.get_attribute("aria-valuetext") != value
+        # in JupyterLab too, which else takes the arrow keys for itself
+        assert slider.get_attribute("data-lm-suppress-shortcuts") == "true"
         expect(box.get_by_role("status")).not_to_have_text(told)
 
 
@@ -69,6 +71,11 @@ def test_the_query_can_be_dragged(open_figure, page):
     page.mouse.up()
     expect(box.get_by_label("direction of the query")).to_have_value("180")
     expect(box.get_by_role("status")).to_contain_text("Tokyo")
+
+
+def test_the_first_address_leads_to_the_landing_page(page):
+    page.goto("index.html")
+    page.wait_for_url("**/book/intro.html")
 
 
 def test_search_finds_a_word_of_the_first_chapter(page):

@@ -105,3 +105,14 @@ def test_a_figure_waits_until_it_is_near_and_is_there_on_paper(page, book):
     assert host.get_attribute("data-state") is None
     page.pdf()
     assert host.get_attribute("data-state") == "ready"
+
+
+def test_paper_is_light(page):
+    page.emulate_media(color_scheme="dark")
+    page.goto("book/intro.html")
+    theme = "document.documentElement.dataset.theme"
+    assert page.evaluate(theme) == "dark"
+    for event, expected in (("beforeprint", "light"), ("afterprint", "dark")):
+        assert (
+            page.evaluate(f"dispatchEvent(new Event('{event}')), {theme}") == expected
+        )

@@ -88,8 +88,8 @@ def test_products_of_jacobians_give_the_gradient_of_autograd():
     jacobians = [tanh_jacobian(s[0].detach(), w_hh) for s in states[1:]]
     predicted = torch.stack([(readout @ m).norm() for m in products(jacobians)])
     torch.testing.assert_close(measured, predicted, rtol=1e-12, atol=0)
-    backwards = [(readout @ m).norm() for m in products(jacobians[::-1])]
-    assert (torch.stack(backwards) - measured).abs().max() > 1e-3  # the order matters
+    *_, backwards = products(jacobians[::-1])  # the same factors, the other way round
+    assert ((readout @ backwards).norm() / measured[-1] - 1).abs() > 0.01
 
 
 def test_tanh_jacobian_against_finite_differences():

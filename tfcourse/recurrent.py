@@ -170,7 +170,8 @@ class GRUCell(nn.Module):
     n = tanh(W_xn x_t + b_xn + r * (W_hn h_{t-1} + b_hn))
     h_t = (1 - z) * n + z * h_{t-1}
     x: (b, d_in), state: (h,) with h: (b, d_model)  ->  (h_t,).
-    Equal to torch.nn.GRU with its order of gates. Source: Cho et al. (2014).
+    Equal to torch.nn.GRU, its order of gates, and its r after the matrix; Cho et al.
+    (2014), the source, apply r before it.
     """
 
     n_parts = 1

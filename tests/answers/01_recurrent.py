@@ -19,15 +19,15 @@ def predicts_from_eigenvalues():
     return {"prediction": "stays"}
 
 
-@wrong("01-1", says="a power would square the factor")
+@wrong("01-1", says="exponentially would square the factor")
 def predicts_explosion():
     """Expects exponential growth."""
-    return {"prediction": "grows like a power"}
+    return {"prediction": "grows exponentially"}
 
 
-def back(states, w_hh, gradient, previous=1, slopes=True, transposed=False):
+def back(states, w_hh, gradient, previous=1, slopes=True, transposed=False, stop=0):
     total = torch.zeros_like(w_hh)
-    for i in range(len(states) - 1, 0, -1):
+    for i in range(len(states) - 1, stop, -1):
         a = gradient * (1 - states[i] ** 2) if slopes else gradient
         total += torch.outer(a, states[i - previous])
         gradient = w_hh @ a if transposed else a @ w_hh
@@ -55,7 +55,6 @@ def overwrites_the_total():
     def backward_through_time(states, w_hh, gradient):
         for i in range(len(states) - 1, 0, -1):
             a = gradient * (1 - states[i] ** 2)
-            # the state before step 1 is zero, so its share is zero too
             total = torch.outer(a, states[i - 1])
             gradient = a @ w_hh
         return total
@@ -81,22 +80,56 @@ def forgets_the_slopes():
     return {"backward_through_time": lambda s, w, g: back(s, w, g, slopes=False)}
 
 
+@wrong("01-2", says="must come down to i = 1")
+def stops_one_step_early():
+    """Ends the loop one step early."""
+    return {"backward_through_time": lambda s, w, g: back(s, w, g, stop=1)}
+
+
+@wrong("01-2", says="that of the state after the step")
+def takes_the_earlier_slope():
+    """Takes the slope at the state before the step."""
+
+    def backward_through_time(states, w_hh, gradient):
+        total = torch.zeros_like(w_hh)
+        for before in reversed(states[:-1]):
+            a = gradient * (1 - before**2)
+            total += torch.outer(a, before)
+            gradient = a @ w_hh
+        return total
+
+    return backward_through_time
+
+
 @wrong("01-2", says="The right numbers, transposed")
 def transposes_the_result():
     """Swaps the two arguments of the outer product."""
     return {"backward_through_time": lambda s, w, g: back(s, w, g).T}
 
 
-def norms():
-    w = 0.95 * torch.tensor([[1.0, 3.0], [0.0, 1.0]], dtype=torch.float64)
+def norms(order=2):
+    pair = 0.95 * torch.tensor([[1.0, 3.0], [0.0, 1.0]], dtype=torch.float64)
+    w = torch.block_diag(pair, pair)
     powers = [torch.linalg.matrix_power(w, k) for k in range(200)]
-    return torch.stack([torch.linalg.matrix_norm(p, 2) for p in powers])
+    return torch.stack([torch.linalg.matrix_norm(p, order) for p in powers])
 
 
 @right("01-3")
 def by_singular_values():
     """Takes the singular values of each power."""
     return {"lag": int((norms()[1:] < 1).nonzero()[0]) + 1}
+
+
+@right("01-3")
+def as_a_tensor():
+    """Gives the lag as a tensor."""
+    return {"lag": (norms()[1:] < 1).nonzero()[0] + 1}
+
+
+@wrong("01-3", says="That is another norm")
+def takes_another_norm():
+    """Takes the default norm of a matrix."""
+    return {"lag": int((norms("fro")[1:] < 1).nonzero()[0]) + 1}
 
 
 @wrong("01-3", says="what the spectral radius says")
@@ -180,7 +213,17 @@ def returns_r():
     return orthogonal
 
 
-@wrong("01-4", says="start from `a`")
+@wrong("01-4", says="The same `a` gave two different answers")
+def draws_its_own():
+    """Draws a random orthogonal matrix of its own."""
+
+    def orthogonal(a):
+        return torch.nn.init.orthogonal_(torch.empty_like(a))
+
+    return orthogonal
+
+
+@wrong("01-4", says="Two different matrices gave the same answer")
 def ignores_its_input():
     """Returns one fixed orthogonal matrix."""
 
@@ -283,7 +326,17 @@ def cuts_one_early():
     }
 
 
-@wrong("01-6", says="you cut at every step")
+@wrong("01-6", says="multiplies by the transpose")
+def steps_by_the_transpose():
+    """Multiplies the state from the wrong side, `h @ w`."""
+    return {
+        "truncated": lambda w, xs, r, keep: (
+            run(w.T, xs, r, lambda i, t: i == t - keep).T
+        )
+    }
+
+
+@wrong("01-6", says="you cut more than once")
 def cuts_everywhere():
     """Detaches the state at every step."""
     return {"truncated": lambda w, xs, r, keep: run(w, xs, r, lambda i, t: True)}

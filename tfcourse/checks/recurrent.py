@@ -1,6 +1,7 @@
 """What the answers of chapter 1's exercises must do."""
 
 import math
+from itertools import combinations
 
 import torch
 
@@ -14,7 +15,7 @@ from tfcourse.checks import Mistake, close, describe, exercise
     minutes=5,
     difficulty=1,
     points=2,
-    choices=("vanishes", "stays", "grows like k", "grows like a power"),
+    choices=("vanishes", "stays", "grows like k", "grows exponentially"),
 )
 def _(answer, draw):
     chosen = answer.choice("prediction")
@@ -29,7 +30,7 @@ def _(answer, draw):
         "by hand: does any entry get smaller?",
         "stays": "That is what the eigenvalues alone would say. Now write out W·W and "
         "W·W·W, and look at the upper right corner.",
-        "grows like a power": "It grows, yes; but a power would square the factor from "
+        "grows exponentially": "It grows, yes; but exponentially would square the factor from "
         "lag 50 to lag 100. Write out W·W and W·W·W.",
     }
     if chosen in replies:
@@ -38,36 +39,35 @@ def _(answer, draw):
     return f"At lags 1, 50 and 100 the largest factor is {told}."
 
 
-def _tanh_states(w_hh, xs):
-    """h_0 = 0 and the states after it, (t + 1, d)."""
-    states = [torch.zeros(len(w_hh), dtype=w_hh.dtype)]
-    for x in xs:
-        states.append(torch.tanh(w_hh @ states[-1] + x))
-    return torch.stack(states)
-
-
-def _gradient(w_hh, xs, readout, last=None):
-    """dL/dW_hh of readout · h_t by autograd, through the last uses of W_hh only."""
+def _run(w_hh, xs, readout, start, last=None):
+    """The states (t + 1, d), and dL/dW_hh of readout · h_t by autograd, through the
+    last uses of W_hh only."""
     uses = [w_hh.clone().requires_grad_() for _ in xs]
-    h = torch.zeros(len(w_hh), dtype=w_hh.dtype)
+    states = [start]
     for w, x in zip(uses, xs, strict=True):
-        h = torch.tanh(w @ h + x)
-    by_step = torch.autograd.grad(readout @ h, uses)
-    return torch.stack(by_step[-last:] if last else by_step).sum(0)
+        states.append(torch.tanh(w @ states[-1] + x))
+    by_step = torch.autograd.grad(readout @ states[-1], uses)
+    kept = by_step[-last:] if last else by_step
+    return torch.stack(states).detach(), torch.stack(kept).sum(0)
 
 
 @exercise("01-2", title="Mend the way back", minutes=15, difficulty=3, points=4)
 def _(answer, draw):
     d, t = 3, 5
     w_hh, xs, readout = draw.normal(d, d), draw.normal(t, d), draw.normal(d)
-    states = _tanh_states(w_hh, xs)
-    want = _gradient(w_hh, xs, readout)
+    states, want = _run(w_hh, xs, readout, draw.normal(d).tanh())
 
-    def known(side=lambda a: a @ w_hh, slope=lambda h: 1 - h**2, before=1, share=False):
+    def known(
+        side=lambda a: a @ w_hh,
+        slope=lambda i: 1 - states[i] ** 2,
+        before=1,
+        share=False,
+        stop=0,
+    ):
         """The same loop with one thing wrong."""
         gradient, total = readout, torch.zeros(d, d)
-        for i in range(t, 0, -1):
-            a = gradient * slope(states[i])
+        for i in range(t, stop, -1):
+            a = gradient * slope(i)
             step = torch.outer(a, states[i - before])
             total = step if share else total + step
             gradient = side(a)
@@ -84,8 +84,12 @@ def _(answer, draw):
             known(before=0)
         ),
         "The slopes of tanh are missing: a step back passes through 1 - h_i².": known(
-            slope=torch.ones_like
+            slope=lambda i: torch.ones(d)
         ),
+        "The slope of step i is 1 - h_i², that of the state after the step.": known(
+            slope=lambda i: 1 - states[i - 1] ** 2
+        ),
+        "One step is missing: the loop must come down to i = 1.": known(stop=1),
         "The right numbers, transposed: entry (i, j) is the weight to i from j.": want.T,
     }
     got = answer.backward_through_time(states, w_hh, readout)
@@ -105,18 +109,17 @@ def _(answer, draw):
 )
 def _(answer, draw):
     lag = answer.value("lag")
-    w = 0.95 * torch.tensor([[1.0, 3.0], [0.0, 1.0]], dtype=torch.float64)
-    sizes = torch.tensor(
-        [
-            torch.linalg.matrix_norm(torch.linalg.matrix_power(w, k), 2)
-            for k in range(200)
-        ]
-    )
+    if isinstance(lag, torch.Tensor) and lag.numel() == 1:
+        lag = lag.item()
+    if not isinstance(lag, int | float) or lag not in range(1, 200):
+        raise Mistake("A whole number from 1 to 199 is asked.")
+    lag = int(lag)
+    pair = 0.95 * torch.tensor([[1.0, 3.0], [0.0, 1.0]], dtype=torch.float64)
+    w = torch.block_diag(pair, pair)
+    powers = [torch.linalg.matrix_power(w, k) for k in range(200)]
+    sizes = torch.stack([torch.linalg.matrix_norm(p, 2) for p in powers])
     want = int((sizes[1:] < 1).nonzero()[0]) + 1
-    if type(lag) is not int or not 1 <= lag < 200:
-        raise Mistake(
-            f"A lag from 1 to 199, a whole number, is asked; got {describe(lag)}."
-        )
+    lengths = torch.stack([p.norm() for p in powers])
     if lag == 1:
         raise Mistake(
             "That is what the spectral radius says, 0.95 < 1. Measure the norms of the "
@@ -126,6 +129,11 @@ def _(answer, draw):
         raise Mistake("There the gradient is largest: go on until it is below 1.")
     if lag == want - 1:
         raise Mistake("Off by one: `products` begins with lag 0. Which lag is yours?")
+    if lag == int((lengths[1:] < 1).nonzero()[0]) + 1:
+        raise Mistake(
+            "That is another norm, the root of the sum of all squares. The largest "
+            "singular value is `torch.linalg.matrix_norm(m, ord=2)`."
+        )
     if lag != want:
         where = "go on" if sizes[lag] >= 1 else "it was below 1 before"
         raise Mistake(f"At lag {lag} the largest factor is {sizes[lag]:.3f}: {where}.")
@@ -134,7 +142,7 @@ def _(answer, draw):
 
 @exercise("01-4", title="A matrix that only turns", minutes=15, difficulty=2, points=4)
 def _(answer, draw):
-    a, other = draw.normal(5, 5), draw.normal(5, 5)
+    a, *others = (draw.normal(5, 5) for _ in range(4))
     q = answer.orthogonal(a)
     if not isinstance(q, torch.Tensor) or q.shape != a.shape:
         raise Mistake(
@@ -158,7 +166,10 @@ def _(answer, draw):
     if even:
         says = "The columns have length 1, but they are not at right angles."
     close(q.T @ q, torch.eye(5), atol=1e-4, says=says, given={"a": a})
-    if torch.allclose(q, answer.orthogonal(other), atol=1e-4):
+    if not torch.allclose(q, answer.orthogonal(a), atol=1e-4):
+        raise Mistake("The same `a` gave two different answers: start from `a`.")
+    answers = [q, *(answer.orthogonal(other) for other in others)]
+    if any(torch.allclose(x, y, atol=1e-4) for x, y in combinations(answers, 2)):
         raise Mistake("Two different matrices gave the same answer: start from `a`.")
     return "QᵀQ is the identity: all singular values are 1."
 
@@ -192,14 +203,17 @@ def _(answer, draw):
 def _(answer, draw):
     d, t, keep = 3, 7, 3
     w_hh, xs, readout = draw.normal(d, d), draw.normal(t, d), draw.normal(d)
-    known = {steps: _gradient(w_hh, xs, readout, steps) for steps in range(1, t + 1)}
+    start = torch.zeros(d)
+    known = {k: _run(w_hh, xs, readout, start, k)[1] for k in range(1, t + 1)}
+    turned = _run(w_hh.T, xs, readout, start, keep)[1].T
     mistakes = {
         "That is the whole gradient: nothing was cut.": known[t],
         "One step too few: count W_hh in each of the last `keep` steps.": known[
             keep - 1
         ],
         "One step too many: cut before the last `keep` steps begin.": known[keep + 1],
-        "Only the last step counts: you cut at every step. Cut once.": known[1],
+        "Only the last step counts: you cut more than once.": known[1],
+        "Your network multiplies by the transpose: the step is `w @ h`.": turned,
     }
     given = {"w_hh": w_hh, "readout": readout, "keep": keep, "xs": xs}
     got = answer.truncated(w_hh, xs, readout, keep)

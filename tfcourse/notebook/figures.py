@@ -260,7 +260,7 @@ def named_points(groups: dict, *, xlabel: str, ylabel: str) -> Figure:
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['it']
     """
-    figure = _figure(height=4.4)
+    figure = _figure(height=5.6)
     axes = figure.subplots()
     drawn = {}
     for (kind, points), marker, colour in zip(

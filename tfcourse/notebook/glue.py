@@ -1,9 +1,11 @@
 """Carry a number from the cell that computes it into the prose that speaks of it."""
 
 import math
+import re
 
 from IPython.display import display
 
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 PREFIX = "application/papermill.record/"  # by which MyST-NB knows what is glued
 
 
@@ -27,7 +29,7 @@ def glue(name: str, value: float | str, spec: str = "") -> None:
         )
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"glue takes finite numbers; {name!r} is {value}")
-    text = format(value, spec)
+    text = re.sub(r"(\d)e([+-]\d+)$", _power_of_ten, format(value, spec))
     if not name or not text.strip():
         raise ValueError(f"glue needs a name and a text; got {name!r} and {text!r}")
     display(
@@ -35,6 +37,11 @@ def glue(name: str, value: float | str, spec: str = "") -> None:
         raw=True,
         metadata={"scrapbook": {"name": name, "mime_prefix": PREFIX}},
     )
+
+
+def _power_of_ten(found: re.Match) -> str:
+    """ "7e-06" as people write it: 7·10⁻⁶."""
+    return f"{found[1]}·10{str(int(found[2])).translate(RAISED)}"
 
 
 def plain(value, name: str):

@@ -116,7 +116,7 @@ function render({ model, el }) {
   const fields = [
     { trait: "rho", label: "spectral radius ρ", min: 0.5, max: 1.5, step: 0.01, format: two },
     { trait: "shear", label: "shear s", min: 0, max: 3, step: 0.1, format: one },
-    { trait: "slope", label: "mean slope f′", min: 0.3, max: 1, step: 0.01, format: two },
+    { trait: "slope", label: "slope f′", min: 0.3, max: 1, step: 0.01, format: two },
   ];
   const sliders = fields.map((field) => slider(model, field));
   const plot = h("div", { class: "tfc-plot" });

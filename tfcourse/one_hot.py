@@ -13,6 +13,8 @@ def require_ids(ids: Tensor, n: int) -> None:
     ids: (...). TypeError when they are not integers, ValueError when one is out of
     range, which names it. Negative ids would index from the end, silently.
     """
+    if not isinstance(ids, Tensor):
+        raise TypeError(f"ids must be a tensor of integers; got {ids!r}")
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise TypeError(f"ids must be integers; got {ids.dtype}")
     outside = ids[(ids < 0) | (ids >= n)]
@@ -34,6 +36,17 @@ def one_hot(ids: Tensor, n: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """
     require_ids(ids, n)
     return (ids[..., None] == torch.arange(n, device=ids.device)).to(dtype)
+
+
+def outside_error(token: str, tokens: Sequence[str]) -> ValueError:
+    """What to raise for a token that is not among these: similar ones, and remedies."""
+    near = difflib.get_close_matches(str(token), tokens)
+    listed = ", ".join(near or tokens[:3])
+    return ValueError(
+        f"{token!r} is not among the {len(tokens)} tokens of this vocabulary "
+        f"({'similar' if near else 'the first'}: {listed}). Correct it, add it to the "
+        "tokens, or name one for all others: Vocabulary(tokens, unknown='<unk>')"
+    )
 
 
 class Vocabulary:
@@ -88,21 +101,17 @@ class Vocabulary:
     def _id(self, token: str) -> int:
         if token in self.ids:
             return self.ids[token]
-        if self.unknown is not None:
-            return self.ids[self.unknown]
-        near = difflib.get_close_matches(str(token), self.tokens) or self.tokens[:3]
-        raise ValueError(
-            f"{token!r} is not in this vocabulary of {len(self)} tokens (it has "
-            f"{', '.join(near)}); correct it, add it to the tokens, or name a token "
-            "for all others: Vocabulary(tokens, unknown='<unk>')"
-        )
+        if self.unknown is None:
+            raise outside_error(token, self.tokens)
+        return self.ids[self.unknown]
 
     def decode(self, ids: Tensor | Sequence[int]) -> list[str]:
         """The tokens of t ids, (t,); the ids as require_ids wants them."""
-        ids = torch.as_tensor(ids, dtype=None if len(ids) else torch.long)
+        ids = torch.as_tensor(ids)
         if ids.ndim != 1:
             raise ValueError(f"ids must be (t,); got shape {tuple(ids.shape)}")
-        require_ids(ids, len(self))
+        if len(ids):  # an empty list has become a tensor of floats
+            require_ids(ids, len(self))
         return [self.tokens[i] for i in ids.tolist()]
 
 

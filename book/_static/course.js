@@ -10,6 +10,17 @@
     first.title = "This cell holds the text of the package, word for word.";
   }
 
+  /* Paper is light. */
+  const root = document.documentElement;
+  let theme = root.dataset.theme;
+  addEventListener("beforeprint", () => {
+    theme = root.dataset.theme;
+    root.dataset.theme = "light";
+  });
+  addEventListener("afterprint", () => {
+    root.dataset.theme = theme;
+  });
+
   /* Figures come to life: no kernel, no module loader, no other server. Each .tfc-host
      holds a still picture, which stays where something goes wrong. */
   const VIEW = 'script[type="application/vnd.jupyter.widget-view+json"]';

@@ -36,26 +36,23 @@ def book():
     return BOOK
 
 
-class Quiet(SimpleHTTPRequestHandler):
+class Handler(SimpleHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
 
-def serve(folder):
-    """A server of this folder, and its address."""
-    handler = partial(Quiet, directory=folder)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server, f"http://127.0.0.1:{server.server_port}/"
+class Server(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        pass  # a page was closed before it was there
 
 
 @pytest.fixture(scope="session")
 def address(book):
     """The address of the built book on a local server."""
-    server, address = serve(book)
-    yield address
-    server.shutdown()
-    server.server_close()
+    with Server(("127.0.0.1", 0), partial(Handler, directory=book)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
 @pytest.fixture(scope="session")

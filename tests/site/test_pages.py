@@ -5,11 +5,13 @@ A page may load 1 MB in all, MathJax and theme included, counted as a server sen
 """
 
 import random
+from pathlib import Path
 
 import pytest
 import yaml
 from visit import visit
 
+from tfcourse.notebook.chapters import CHAPTERS
 from tools.notebooks import ROOT
 
 WAYS = {
@@ -61,11 +63,23 @@ def test_every_page_is_visited(book):
     assert built == {*PAGES, "index.html"}
 
 
-def test_every_chapter_on_disk_is_in_the_table_of_contents():
+def test_the_table_of_contents_has_the_chapters_of_the_registry_that_are_on_disk():
     for folder in ("chapters", "exercises"):
-        for path in (ROOT / folder).glob("*.ipynb"):
-            page = f"{folder}/{path.stem}"
-            assert page in CONTENTS, f"_toc.yml lacks {page}: add it below its part"
+        stems = [chapter.stem for chapter in CHAPTERS]
+        found = [stem for stem in stems if (ROOT / folder / f"{stem}.ipynb").exists()]
+        listed = [Path(name).stem for name in CONTENTS if name.startswith(folder)]
+        assert listed == found, f"_toc.yml and {folder}/ disagree: correct _toc.yml"
+        on_disk = {path.stem for path in (ROOT / folder).glob("*.ipynb")}
+        assert on_disk == set(found), f"{folder}/ has notebooks that no chapter has"
+
+
+def test_the_parts_are_those_of_the_registry():
+    for part in yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))["parts"]:
+        for entry in part["chapters"]:
+            for chapter in CHAPTERS:
+                if entry["file"] == f"chapters/{chapter.stem}":
+                    assert part["caption"] == chapter.part
+                    assert part.get("numbered")
 
 
 PLANTED = """<!doctype html><html lang="en"><title>planted</title><article>

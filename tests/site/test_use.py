@@ -49,6 +49,8 @@ def test_each_slider_moves_by_keyboard_and_the_sentence_follows(figure, open_fig
         for _ in range(10):
             slider.press("ArrowLeft")
         assert slider.get_attribute("aria-valuetext") != value
+        # in JupyterLab too, which else takes the arrow keys for itself
+        assert slider.get_attribute("data-lm-suppress-shortcuts") == "true"
         expect(box.get_by_role("status")).not_to_have_text(told)
 
 
@@ -85,6 +87,11 @@ def test_a_word_is_looked_up_by_keyboard(open_figure):
     expect(button).to_have_attribute("aria-pressed", "false")
 
 
+def test_the_first_address_leads_to_the_landing_page(page):
+    page.goto("index.html")
+    page.wait_for_url("**/book/intro.html")
+
+
 def test_search_finds_a_word_of_the_first_chapter(page):
     page.goto("search.html?q=gradient")
     expect(
@@ -112,3 +119,14 @@ def test_a_figure_waits_until_it_is_near_and_is_there_on_paper(page, book):
     assert host.get_attribute("data-state") is None
     page.pdf()
     assert host.get_attribute("data-state") == "ready"
+
+
+def test_paper_is_light(page):
+    page.emulate_media(color_scheme="dark")
+    page.goto("book/intro.html")
+    theme = "document.documentElement.dataset.theme"
+    assert page.evaluate(theme) == "dark"
+    for event, expected in (("beforeprint", "light"), ("afterprint", "dark")):
+        assert (
+            page.evaluate(f"dispatchEvent(new Event('{event}')), {theme}") == expected
+        )

@@ -13,6 +13,7 @@ SERIOUS = ("serious", "critical")
 # Runs in the page. Figures are mounted as for printing, and MathJax has finished.
 LOOK = """async () => {
   dispatchEvent(new Event("beforeprint"));
+  dispatchEvent(new Event("afterprint"));
   await window.MathJax?.startup?.promise;
   await document.fonts.ready;
   const found = [];

@@ -35,6 +35,7 @@ function frame(root, title) {
 /** A labelled slider bound to one trait of the model; `format` writes its value. */
 function slider(model, { trait, label, min, max, step, format }) {
   const input = h("input", { type: "range", min, max, step });
+  input.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys
   const output = h("span", { class: "tfc-value", "aria-hidden": "true" });
   const show = () => {
     const text = format(model.get(trait));

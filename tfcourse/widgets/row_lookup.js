@@ -27,6 +27,7 @@ function weightSlider(model, i) {
   const label = `weight of ${model.get("words")[i]}`;
   const range = { type: "range", min: 0, max: 1, step: 0.1, "aria-label": label };
   const input = h("input", range);
+  input.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys
   input.addEventListener("input", () => {
     model.set("weights", model.get("weights").with(i, Number(input.value)));
     model.save_changes();

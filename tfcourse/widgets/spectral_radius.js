@@ -17,10 +17,8 @@ function times([a, b, c, d], [e, f, g, i]) {
 
 /** The largest singular value of a 2×2 matrix, given row by row. */
 function spectralNorm([a, b, c, d]) {
-  const squares = a * a + b * b + c * c + d * d;
-  const det = a * d - b * c;
-  const spread = Math.sqrt(Math.max(0, squares ** 2 - 4 * det ** 2));
-  return Math.sqrt((squares + spread) / 2);
+  const spread = Math.hypot(a * a + b * b - c * c - d * d, 2 * (a * c + b * d));
+  return Math.sqrt((a * a + b * b + c * c + d * d + spread) / 2);
 }
 
 /** The three curves at lags 0 … 60, and σ, the largest singular value of W. */
@@ -134,4 +132,4 @@ function render({ model, el }) {
   });
 }
 
-export default { render, gradientSizes };
+export default { render, gradientSizes, verdict };

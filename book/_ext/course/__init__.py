@@ -6,7 +6,7 @@ from course import assets, directives, figures
 def no_buttons_without_address(app, config):
     """While `repository.url` is empty, a launch button would lead nowhere."""
     if not config.html_theme_options.get("repository_url"):
-        config.html_theme_options["launch_buttons"] = {}
+        config.html_theme_options.pop("launch_buttons", None)
 
 
 def entries_as_list_items(app, pagename, templatename, context, doctree):

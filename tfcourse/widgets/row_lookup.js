@@ -55,12 +55,13 @@ function render({ model, el }) {
   const { box, says, say } = frame(el, "A row of weights times a matrix");
   const words = model.get("words");
   const sliders = words.map((_, i) => weightSlider(model, i));
+  const values = words.map(() => h("span", { class: "tfc-value", "aria-hidden": "true" }));
   const buttons = words.map((_, i) => wordButton(model, i));
   const columns = model.get("matrix")[0].length;
   const heads = h("tr", {}, ...["word", "weight"].map((t) => h("th", { scope: "col" }, t)));
   heads.append(h("th", { scope: "col", colspan: columns }, "its row of the matrix"));
   const rows = words.map((_, i) =>
-    h("tr", {}, h("th", { scope: "row" }, buttons[i]), h("td", {}, sliders[i])),
+    h("tr", {}, h("th", { scope: "row" }, buttons[i]), h("td", {}, sliders[i], values[i])),
   );
   const sum = h("tr", { class: "tfc-sum" });
   const parts = [h("thead", {}, heads), h("tbody", {}, ...rows), h("tfoot", {}, sum)];
@@ -71,14 +72,14 @@ function render({ model, el }) {
     rows.forEach((row, i) => {
       sliders[i].value = weights[i];
       sliders[i].setAttribute("aria-valuetext", weights[i].toFixed(1));
+      values[i].textContent = weights[i].toFixed(1);
       const only = weights.every((weight, other) => weight === Number(other === i));
       buttons[i].setAttribute("aria-pressed", String(only));
       const cells = matrix[i].map((value) => cell(value, weights[i]));
       row.replaceChildren(row.children[0], row.children[1], ...cells);
     });
-    const shown = weights.map((weight) => weight.toFixed(1)).join("  ");
     const result = product(weights, matrix).map((value) => h("td", {}, number(value)));
-    sum.replaceChildren(h("th", { scope: "row" }, "product"), h("td", {}, `[${shown}]`), ...result);
+    sum.replaceChildren(h("th", { scope: "row" }, "product"), h("td"), ...result);
     say(sentence(words, weights));
   };
   for (const trait of TRAITS) model.on(`change:${trait}`, draw);

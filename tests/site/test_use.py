@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 
 # What each figure says first, and how many sliders it has.
 FIGURES = {
-    "RowLookup": ("The product is a mix", 3),
+    "RowLookup": ("The product is", 3),
     "SoftLookup": ("The answer is a mixture", 2),
     "SpectralRadius": ("At lag 50 the gradient", 3),
 }

@@ -8,16 +8,18 @@ function product(weights, matrix) {
   );
 }
 
-/** "0.5 of find and 0.3 of my", or the one word that is picked. */
+/** What the product is: a mix, with the largest part first, or the one row that is picked. */
 function sentence(words, weights) {
   const used = words.map((word, i) => ({ word, weight: weights[i] })).filter((w) => w.weight);
   if (!used.length) return "The product is a row of zeros: no row is asked for.";
   if (used.length === 1 && used[0].weight === 1)
     return `The product is the row of “${used[0].word}”, unchanged: a lookup.`;
+  if (used.length === 1)
+    return `The product is ${used[0].weight.toFixed(1)} times the row of “${used[0].word}”.`;
   used.sort((one, other) => other.weight - one.weight);
   const parts = used.map(({ word, weight }) => `${weight.toFixed(1)} of “${word}”`);
   const last = parts.pop();
-  return `The product is a mix: ${parts.length ? `${parts.join(", ")} and ` : ""}${last}.`;
+  return `The product is a mix: ${parts.join(", ")} and ${last}.`;
 }
 
 const number = (value) => value.toFixed(1).replace(/^-0\.0$/, "0.0").replace("-", "−");

@@ -10,9 +10,9 @@ from tfcourse.data import stored
 from tfcourse.data.corpus import load_corpus
 from tfcourse.data.stored import WEIGHTS, stored_results, stored_weights
 from tfcourse.fitting import cross_entropy
-from tfcourse.recurrent import GRUCell, LSTMCell, RecurrentModel, RNNCell
+from tfcourse.recurrent import LSTMCell, RecurrentModel, RNNCell
 
-CELLS = {"01_rnn": RNNCell, "01_lstm": LSTMCell, "01_gru": GRUCell}
+CELLS = {"01_rnn": RNNCell, "01_lstm": LSTMCell}
 
 
 def test_every_weight_file_has_a_card_and_a_test():

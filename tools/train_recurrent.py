@@ -1,6 +1,6 @@
 """Train the recurrent nets of chapter 1's scoreboard rows, and store their weights.
 
-usage: python -m tools.train_recurrent [rnn | lstm | gru] ...     (default: all three)
+usage: python -m tools.train_recurrent [rnn | lstm] ...     (default: both)
 """
 
 import hashlib
@@ -15,15 +15,17 @@ from safetensors.torch import save
 from tfcourse.data.corpus import load_corpus
 from tfcourse.data.stored import WEIGHTS
 from tfcourse.fitting import cross_entropy, fit, initialize
-from tfcourse.recurrent import GRUCell, LSTMCell, RecurrentModel, RNNCell
+from tfcourse.recurrent import LSTMCell, RecurrentModel, RNNCell
 from tools.experiments import chapter_cells
 
-CELLS = {"rnn": RNNCell, "lstm": LSTMCell, "gru": GRUCell}
-D_MODEL, ROWS, LENGTH, STEPS, RATE, SEED = 192, 64, 128, 2000, 4e-3, 0
+CELLS = {"rnn": RNNCell, "lstm": LSTMCell}
+D_MODEL, ROWS, LENGTH, SEED = 192, 64, 128, 0
+SETTINGS = {"rnn": (0.004, 2000), "lstm": (0.012, 2000)}  # learning rate, steps
 
 
-def train(name, corpus, steps=STEPS):
+def train(name, corpus):
     """The trained model and the mean loss of the last hundredth of the steps."""
+    rate, steps = SETTINGS[name]
     generator = torch.Generator().manual_seed(SEED)
     text = torch.frombuffer(bytearray(corpus.train), dtype=torch.uint8).long()
     model = RecurrentModel(CELLS[name], 256, D_MODEL, 256)
@@ -39,7 +41,7 @@ def train(name, corpus, steps=STEPS):
     def schedule(step):
         return min((step + 1) / 100, 0.5 + 0.5 * math.cos(math.pi * step / steps))
 
-    losses = fit(model, batch, cross_entropy, steps, lr=RATE, schedule=schedule)
+    losses = fit(model, batch, cross_entropy, steps, lr=rate, schedule=schedule)
     last = losses[-max(1, steps // 100) :]
     return model, sum(last) / len(last)
 
@@ -65,7 +67,8 @@ def main(names):
             "data": {"name": corpus.name, "sha256": corpus.sha256},
             "command": f"python -m tools.train_recurrent {name}",
             "seed": SEED,
-            "steps": STEPS,
+            "learning_rate": SETTINGS[name][0],
+            "steps": SETTINGS[name][1],
             "batch": [ROWS, LENGTH],
             "seconds": round(time.process_time() - start),
             "training_bits_per_byte": round(loss / math.log(2), 4),

@@ -10,6 +10,11 @@
     first.title = "This cell holds the text of the package, word for word.";
   }
 
+  /* What scrolls sideways on a phone can be scrolled with the keyboard. */
+  for (const box of document.querySelectorAll(".cell_output :is(figure, .output)")) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  }
+
   /* Paper is light. */
   const root = document.documentElement;
   let theme = root.dataset.theme;

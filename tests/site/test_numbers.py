@@ -1,0 +1,67 @@
+"""What the figures compute in the browser is what NumPy computes."""
+
+import re
+
+import numpy as np
+import pytest
+
+KEYS = [25, 75, 165, 280]
+
+
+@pytest.fixture
+def call(book, page):
+    """Call a function that a figure exports, in the browser."""
+    page.goto("about:blank")
+    page.add_script_tag(path=book / "_static" / "tfcourse-figures.js")
+
+    def call(name, *arguments):
+        return page.evaluate(f"(given) => tfcourseFigures.{name}(...given)", arguments)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("rho", "shear", "slope"),
+    [(0.9, 1.0, 1.0), (1.5, 3.0, 1.0), (0.5, 0.0, 0.3), (1.25, 0.1, 0.8)],
+)
+def test_gradient_sizes(call, rho, shear, slope):
+    sizes = call("SpectralRadius.gradientSizes", rho, shear, slope)
+    sizes = {name: np.array(values, dtype=float) for name, values in sizes.items()}
+    factor = slope * rho * np.array([[1, shear], [0, 1]])
+    lags = np.arange(61)
+    powers = [np.linalg.matrix_power(factor, lag) for lag in lags]
+    exact = [np.linalg.svd(power, compute_uv=False)[0] for power in powers]
+    bound = np.linalg.svd(factor, compute_uv=False)[0] ** lags
+    np.testing.assert_allclose(sizes["exact"], exact, rtol=1e-11)
+    np.testing.assert_allclose(sizes["eigenvalue"], (slope * rho) ** lags, rtol=1e-11)
+    np.testing.assert_allclose(sizes["bound"], bound, rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("rho", "shear", "slope", "words"),
+    [
+        (
+            0.9,
+            1.0,
+            1.0,
+            r"at most 0\.26 times .* fades, .* grows to 3\.5 times, at lag 9",
+        ),
+        (0.7, 0.0, 1.0, r"at most 1\.8·10⁻⁸ times .* vanished\.$"),
+        (1.5, 0.0, 1.0, r"at most 6\.4·10⁸ times .* exploded\.$"),
+        (1.25, 0.0, 0.8, r"at most 1 times .* neither fades nor grows\.$"),
+        (1.0, 2.0, 1.0, r"at most 100 times .* grows in proportion to the lag\.$"),
+    ],
+)
+def test_the_sentence_tells_what_the_curve_does(call, rho, shear, slope, words):
+    sizes = call("SpectralRadius.gradientSizes", rho, shear, slope)
+    told = call("SpectralRadius.verdict", sizes, rho * slope, shear)
+    assert re.search(words, told), told
+
+
+@pytest.mark.parametrize(("query", "sharpness"), [(40, 4), (0, 0), (359, 20), (120, 1)])
+def test_soft_lookup(call, query, sharpness):
+    found = call("SoftLookup.lookUp", KEYS, query, sharpness)
+    scores = np.cos(np.radians(np.array(KEYS) - query))
+    weights = np.exp(sharpness * scores)
+    np.testing.assert_allclose(found["scores"], scores, atol=1e-12)
+    np.testing.assert_allclose(found["weights"], weights / weights.sum(), rtol=1e-11)

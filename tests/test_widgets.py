@@ -1,0 +1,87 @@
+"""The interactive figures, as far as Python sees them; tests/site runs them."""
+
+import re
+
+import numpy as np
+import pytest
+import traitlets
+
+from tfcourse import widgets
+from tfcourse.widgets import SoftLookup, SpectralRadius
+
+FIGURES = [getattr(widgets, name) for name in widgets.__all__]
+FOLDER = widgets.HERE
+
+
+def drawn(figure):
+    """The heights of the curves or bars of a still picture."""
+    axes = figure.still().axes[0]
+    return [line.get_ydata() for line in axes.lines] or [
+        bar.get_height() for bar in axes.patches
+    ]
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_the_module_is_plain(figure):
+    lines = re.findall(r"^(?:import|export)\b.*", figure._esm, flags=re.MULTILINE)
+    assert len(lines) == 1
+    assert lines[0].startswith("export default { render")
+
+
+def test_every_module_belongs_to_a_figure():
+    texts = [figure._esm for figure in FIGURES]
+    for path in FOLDER.glob("*.js"):
+        assert any(path.read_text("utf-8") in text for text in texts), path.name
+
+
+def test_every_style_class_is_prefixed():
+    css = (FOLDER / "widgets.css").read_text("utf-8")
+    rules = re.findall(r"([^{}]+)\{[^{}]*\}", re.sub(r"/\*.*?\*/", "", css))
+    names = re.findall(r"\.([a-z][\w-]*)", " ".join(rules))
+    assert names
+    assert {name for name in names if not re.match(r"tfc(-|$)", name)} == set()
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_the_still_picture_has_the_same_bytes_again(figure):
+    assert figure().svg() == figure().svg()
+    assert figure().svg().startswith("<?xml")
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_the_output_holds_widget_picture_and_a_line_of_text(figure):
+    data, _ = figure()._repr_mimebundle_()
+    assert set(data) == {
+        "application/vnd.jupyter.widget-view+json",
+        "image/svg+xml",
+        "text/plain",
+    }
+    first = figure.__doc__.splitlines()[0]
+    assert data["text/plain"] == f"{figure.__name__}: {first}"
+
+
+def test_the_settings_are_the_traits_that_a_reader_turns():
+    assert SpectralRadius(rho=1.2).settings() == {
+        "rho": 1.2,
+        "shear": 1.0,
+        "slope": 1.0,
+    }
+    assert set(SoftLookup().settings()) == {"angle", "entries", "sharpness"}
+    with pytest.raises(traitlets.TraitError):
+        SpectralRadius(rho="large")
+
+
+def test_the_curves_are_those_of_the_matrix():
+    exact, eigenvalue, bound = drawn(SpectralRadius(rho=1.1, shear=2.0, slope=0.8))
+    matrix = 0.8 * 1.1 * np.array([[1, 2], [0, 1]])
+    power = np.linalg.matrix_power(matrix, 30)
+    np.testing.assert_allclose(exact[30], np.linalg.svd(power)[1][0], rtol=1e-12)
+    np.testing.assert_allclose(eigenvalue[30], 0.88**30, rtol=1e-12)
+    np.testing.assert_allclose(bound[30], np.linalg.svd(matrix)[1][0] ** 30, rtol=1e-12)
+
+
+def test_the_weights_are_a_softmax():
+    np.testing.assert_allclose(drawn(SoftLookup(sharpness=0)), 0.25)
+    scores = np.cos(np.radians(np.array([25, 75, 165, 280]) - 90))
+    softmax = np.exp(3 * scores) / np.exp(3 * scores).sum()
+    np.testing.assert_allclose(drawn(SoftLookup(angle=90, sharpness=3)), softmax)

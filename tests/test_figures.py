@@ -3,7 +3,7 @@
 import io
 import subprocess
 import sys
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,18 +19,21 @@ from tfcourse.notebook.figures import (
     bars,
     heatmap,
     lines,
+    matrices,
     panels,
     unrolled,
 )
 
 NAMES = {"xlabel": "step", "ylabel": "loss (nats)"}
 CURVES = {"plain": ([1, 2, 3], [3.0, 2.0, 1.0]), "gated": ([1, 2, 3], [1.0, 1.0, 1.0])}
+PRODUCT = {"A": [[1.0, -2.0]], "B": [[3.0], [0.5]]}
 EXAMPLES = {
     "lines": lambda: lines(CURVES, **NAMES, logy=True, levels={"chance": 2.0}),
     "panels": lambda: panels({"small": CURVES, "large": CURVES}, **NAMES),
     "bars": lambda: bars(["a", "b"], [1.0, 2.0], ylabel="bits per byte", fmt=".1f"),
     "heatmap": lambda: heatmap([[0.5, 1.0]], scale="weight"),
     "numbers": lambda: heatmap([[-0.5, 1.0]], signed=True, numbers=True),
+    "matrices": lambda: matrices(PRODUCT, signs=["·"], marked={"A": (0, None)}),
     "unrolled": lambda: unrolled(["one", "two"]),
 }
 every_example = pytest.mark.parametrize("name", EXAMPLES)
@@ -298,6 +301,51 @@ def test_rows_without_labels_are_counted_in_whole_numbers():
 def test_heatmap_refuses_what_cannot_be_drawn(matrix, options, says):
     with pytest.raises(ValueError, match=says):
         heatmap(matrix, **options)
+
+
+def test_matrices_stand_side_by_side_with_numbers_shapes_and_frames():
+    figure = matrices(
+        PRODUCT | {"A B": [[2.0]]},
+        signs=["·", "="],
+        row_labels={"B": ["files", "my"]},
+        column_labels={"A": ["files", "my"]},
+        marked={"A": (0, None), "B": (None, 0), "A B": (0, 0)},
+    )
+    left, middle, _ = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["A", "B", "A B"]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["(1, 2)", "(2, 1)", "(1, 1)"]
+    assert [text.get_text() for text in left.texts] == ["1", "-2"]
+    assert [text.get_text() for text in middle.texts] == ["3", "0.5"]
+    assert [text.get_text() for text in figure.texts] == ["·", "="]
+    assert tick_labels(left.xaxis) == tick_labels(middle.yaxis) == ["files", "my"]
+    boxes = [axes.patches[0].get_bbox().bounds for axes in figure.axes]
+    assert boxes == [(-0.5, -0.5, 2, 1), (-0.5, -0.5, 1, 2), (-0.5, -0.5, 1, 1)]
+    limits = {axes.images[0].get_clim() for axes in figure.axes}
+    assert limits == {(-3, 3)}  # one colour means one number
+    svg(figure)
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+    assert all(figure.bbox.containsx(x) for box in boxes for x in (box.x0, box.x1))
+    assert all(figure.bbox.containsy(y) for box in boxes for y in (box.y0, box.y1))
+
+
+@pytest.mark.parametrize(
+    ("named", "options", "says"),
+    [
+        ({"A": [1.0]}, {"signs": []}, r"A must be a matrix; got shape \(1,\)"),
+        ({"A": [[nan]]}, {"signs": []}, "A holds 1 of 1 values that are not finite"),
+        (PRODUCT, {"signs": []}, r"2 matrices need a sign between any two: \[\]"),
+        ({"A": np.ones((1, 50))}, {"signs": []}, "50 columns are too many"),
+        (
+            {"A": [[1.0]]},
+            {"signs": [], "row_labels": {"A": ["a", "b"]}},
+            "one label per row",
+        ),
+    ],
+)
+def test_matrices_refuses_what_cannot_be_drawn(named, options, says):
+    with pytest.raises(ValueError, match=says):
+        matrices(named, **options)
 
 
 def test_an_unrolled_network_has_a_state_per_word():

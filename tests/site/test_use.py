@@ -5,6 +5,7 @@ from playwright.sync_api import expect
 
 # What each figure says first, and how many sliders it has.
 FIGURES = {
+    "RowLookup": ("The product is", 3),
     "SoftLookup": ("The answer is a mixture", 2),
     "SpectralRadius": ("At lag 50 the gradient", 3),
 }
@@ -71,6 +72,19 @@ def test_the_query_can_be_dragged(open_figure, page):
     page.mouse.up()
     expect(box.get_by_label("direction of the query")).to_have_value("180")
     expect(box.get_by_role("status")).to_contain_text("Tokyo")
+
+
+def test_a_word_is_looked_up_by_keyboard(open_figure):
+    box = open_figure("RowLookup")
+    button = box.get_by_role("button", name="find")
+    expect(button).to_have_attribute("aria-pressed", "false")
+    button.focus()
+    button.press("Enter")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    expect(box.locator(".tfc-sum")).to_contain_text("−2.03.01.0")
+    expect(box.get_by_label("weight of find")).to_have_value("1")
+    box.get_by_role("slider").first.press("ArrowRight")
+    expect(button).to_have_attribute("aria-pressed", "false")
 
 
 def test_the_first_address_leads_to_the_landing_page(page):

@@ -13,6 +13,7 @@ import torch
 from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from matplotlib_inline.config import InlineBackend
 
@@ -251,6 +252,74 @@ def heatmap(
     return figure
 
 
+def matrices(
+    named: dict,
+    *,
+    signs: list[str],
+    fmt: str = "g",
+    row_labels: dict | None = None,
+    column_labels: dict | None = None,
+    marked: dict | None = None,
+) -> Figure:
+    """Small matrices side by side, {name: matrix}, with `signs` such as "=" between.
+
+    Each cell holds its number, each matrix has its shape below it, and one colour means
+    one number in all of them. Labels are {name: [...]}; `marked` is {name: (row,
+    column)}, None for all, and puts a frame around that part. ValueError for what is
+    no matrix, not finite, too wide, or not joined by one sign fewer.
+
+    >>> figure = matrices({"A": [[1.0, 2.0]], "B": [[3.0], [4.0]]}, signs=["times"])
+    >>> [axes.get_xlabel() for axes in figure.axes]
+    ['(1, 2)', '(2, 1)']
+    """
+    arrays = {name: _finite(name, matrix) for name, matrix in named.items()}
+    for name, array in arrays.items():
+        if array.ndim != 2:
+            raise ValueError(f"{name} must be a matrix; got shape {array.shape}")
+    if len(signs) != len(arrays) - 1:
+        raise ValueError(f"{len(arrays)} matrices need a sign between any two: {signs}")
+    rows, columns = row_labels or {}, column_labels or {}
+    margins = [0.06 + 0.09 * _longest(rows.get(name)) for name in arrays]  # in inches
+    across = sum(array.shape[1] for array in arrays.values())
+    free = WIDTH - 0.1 - sum(margins) - 0.42 * len(signs)
+    cell = min(0.46, free / across)
+    if cell < 0.2:
+        raise ValueError(f"{across} columns are too many for the width: show fewer")
+    longest = max(map(_longest, columns.values()), default=0)
+    head = 0.34 + (0.09 * longest if longest > 3 else 0.2 * bool(longest))
+    tall = cell * max(map(len, arrays.values()))
+    figure = _figure(head + tall + 0.36)
+    figure.set_layout_engine("none")  # everything has its place, in inches
+    signed = any(array.min() < 0 for array in arrays.values())
+    top = max(abs(array).max() for array in arrays.values()) or 1.0
+    look = {"cmap": DIVERGING if signed else SEQUENTIAL, "vmax": top}
+    look |= {"vmin": -top if signed else 0.0, "aspect": "auto", "interpolation": "none"}
+    x, middle = (free - cell * across) / 2, head + tall / 2
+    for (name, array), margin, sign in zip(
+        arrays.items(), margins, [*signs, ""], strict=True
+    ):
+        height, width = (cell * count for count in array.shape)
+        axes = _inches(figure, x + margin, middle - height / 2, width, height)
+        image = axes.imshow(array, **look)
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        axes.xaxis.set(ticks_position="top")
+        empty = [[""] * count for count in array.shape]
+        _ticks(axes.yaxis, "row", rows.get(name, empty[0]), len(array), 9)
+        _ticks(axes.xaxis, "column", columns.get(name, empty[1]), array.shape[1], 9)
+        axes.set_title(name, loc="center")
+        axes.set_xlabel(str(array.shape), size=8.5, color="#555555")
+        _write_numbers(axes, image, array, fmt, 72 * cell)
+        if name in (marked or {}):
+            _mark(axes, *marked[name], array.shape)
+        x += margin + width
+        if sign:
+            place = ((x + 0.21) / WIDTH, 1 - middle / figure.get_figheight())
+            figure.text(*place, sign, size=15, weight="bold", ha="center", va="center")
+        x += 0.42
+    return figure
+
+
 def named_points(groups: dict, *, xlabel: str, ylabel: str) -> Figure:
     """Points with names, {kind: [(x, name, y)]}, on a logarithmic y axis.
 
@@ -432,6 +501,27 @@ def _write_numbers(axes: Axes, image, matrix: np.ndarray, fmt: str, cell: float)
         dark = np.dot(rgb, (0.2126, 0.7152, 0.0722)) < 0.18  # relative luminance
         colour = "white" if dark else "black"
         axes.text(column, row, text, ha="center", va="center", size=size, color=colour)
+
+
+def _longest(labels) -> int:
+    """The number of letters in the longest of some labels."""
+    return max((len(_visible(label)) for label in labels or ()), default=0)
+
+
+def _inches(figure: Figure, x: float, y: float, width: float, height: float) -> Axes:
+    """Axes at a place in inches, counted from the figure's upper left corner."""
+    across, down = figure.get_size_inches()
+    place = (x / across, 1 - (y + height) / down, width / across, height / down)
+    return figure.add_axes(place)
+
+
+def _mark(axes: Axes, row: int | None, column: int | None, shape: tuple) -> None:
+    """A frame around a row, a column, or the one cell where they meet."""
+    y, height = (0, shape[0]) if row is None else (row, 1)
+    x, width = (0, shape[1]) if column is None else (column, 1)
+    box = Rectangle((x - 0.5, y - 0.5), width, height, fill=False, clip_on=False)
+    box.set(edgecolor=INK, linewidth=2.2)
+    axes.add_patch(box)
 
 
 def _node(axes: Axes, x: float, state: str, word: str) -> None:

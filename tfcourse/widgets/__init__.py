@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from tfcourse.notebook import figures
 
-__all__ = ["SoftLookup", "SpectralRadius"]
+__all__ = ["RowLookup", "SoftLookup", "SpectralRadius"]
 
 HERE = Path(__file__).parent
 
@@ -112,4 +112,28 @@ class SoftLookup(InteractiveFigure):
             xlabel="key, and below it the value it hands over",
             ylabel="weight in the answer",
             fmt=".2f",
+        )
+
+
+class RowLookup(InteractiveFigure):
+    """A row of weights times a matrix: one-hot it picks a row, else it mixes them.
+
+    `words` name the rows of `matrix`, and `weights` has one number from 0 to 1 for each.
+    """
+
+    _esm = _module("row_lookup.js")
+    words = traitlets.List(["files", "find", "my"]).tag(sync=True)
+    matrix = traitlets.List([[4.0, -1.0, 0.5], [-2.0, 3.0, 1.0], [0.0, 0.5, -3.0]]).tag(
+        sync=True
+    )
+    weights = traitlets.List([0.2, 0.5, 0.3]).tag(sync=True)
+
+    def still(self) -> Figure:
+        weights, matrix = np.array([self.weights]), np.array(self.matrix)
+        return figures.matrices(
+            {"weights": weights, "matrix": matrix, "product": weights @ matrix},
+            signs=["·", "="],
+            fmt=".1f",
+            row_labels={"matrix": self.words},
+            column_labels={"weights": self.words},
         )

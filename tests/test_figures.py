@@ -21,6 +21,7 @@ from tfcourse.notebook.figures import (
     lines,
     matrices,
     panels,
+    plane,
     unrolled,
 )
 
@@ -34,6 +35,7 @@ EXAMPLES = {
     "heatmap": lambda: heatmap([[0.5, 1.0]], scale="weight"),
     "numbers": lambda: heatmap([[-0.5, 1.0]], signed=True, numbers=True),
     "matrices": lambda: matrices(PRODUCT, signs=["·"], marked={"A": (0, None)}),
+    "plane": lambda: plane({"noun": [("dog", 1, 2), ("cat", 2, 1)]}, **NAMES),
     "unrolled": lambda: unrolled(["one", "two"]),
 }
 every_example = pytest.mark.parametrize("name", EXAMPLES)
@@ -420,3 +422,39 @@ def test_any_two_colours_differ_for_every_eye(vision):
 
 def test_the_test_of_colours_can_fail():
     assert closest((COLOURS[1], "#B07A00"), "no green") < 5
+
+
+# Points in a plane
+
+
+def test_a_plane_names_its_points_and_draws_its_arrows():
+    kinds = {"noun": [("dog", 1, 2), ("cat <", 3, 4)], "rest": [("", 0, 0)]}
+    figure = plane(kinds, **NAMES, arrows=[((1, 2), (3, 4))], equal=True)
+    (axes,) = figure.axes
+    nouns, rest = axes.lines
+    assert nouns.get_xydata().tolist() == [[1, 2], [3, 4]]
+    assert rest.get_markersize() < nouns.get_markersize()
+    shown = {text.get_text(): text.get_ha() for text in axes.texts if text.get_text()}
+    assert shown == {"dog": "left", "cat": "right"}
+    assert [text.xy for text in axes.texts if text.arrow_patch] == [(3, 4)]
+    assert axes.get_aspect() == 1
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.texts] == ["noun", "rest"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "options", "says"),
+    [
+        ({}, {}, "at least one kind of points; got none"),
+        ({"noun": []}, {}, "x of 'noun' is empty"),
+        ({"noun": [("dog", 1, nan)]}, {}, "y of 'noun' holds 1 of 1"),
+        (
+            {"noun": [("dog", 1, 2)]},
+            {"arrows": [((0, 0), (nan, 1))]},
+            "arrow holds 1 of 2",
+        ),
+    ],
+)
+def test_plane_refuses_what_cannot_be_drawn(kinds, options, says):
+    with pytest.raises(ValueError, match=says):
+        plane(kinds, **NAMES, **options)

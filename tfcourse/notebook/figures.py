@@ -14,6 +14,7 @@ from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from matplotlib_inline.config import InlineBackend
 
@@ -350,6 +351,59 @@ def named_points(groups: dict, *, xlabel: str, ylabel: str) -> Figure:
             )
     axes.margins(x=0.14)
     axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
+    _legend(figure, drawn)
+    return figure
+
+
+def plane(
+    groups: dict,
+    *,
+    xlabel: str,
+    ylabel: str,
+    arrows=(),
+    equal: bool = False,
+) -> Figure:
+    """Named points in a plane, {kind: [(name, x, y)]}; a point named "" is a small dot.
+
+    `arrows` are [((x, y), (x, y))], from the first point to the second; `equal` gives
+    both axes the same unit, where angles and lengths count. A name that ends in "<"
+    stands left of its point. ValueError for a kind without points, or not finite.
+
+    >>> figure = plane({"noun": [("dog", 1, 2)]}, xlabel="x", ylabel="y")
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['dog']
+    """
+    if not groups:
+        raise ValueError("a figure needs at least one kind of points; got none")
+    figure = _figure(height=4.8 if equal else 4.2)
+    axes = figure.subplots()
+    drawn = {}
+    looks = zip(cycle(MARKERS), cycle(COLOURS), strict=False)
+    for (kind, points), (marker, colour) in zip(groups.items(), looks, strict=False):
+        x, y = _curve(
+            kind, [p[1] for p in points], [p[2] for p in points], False, False
+        )
+        small = {} if any(p[0] for p in points) else {"markersize": 2, "alpha": 0.5}
+        (drawn[kind],) = axes.plot(x, y, marker, color=colour, **small)
+        for name, across, up in points:
+            left = name.endswith("<")
+            axes.annotate(
+                name.rstrip(" <"),
+                (across, up),
+                xytext=(-6 if left else 6, 0),
+                textcoords="offset points",
+                ha="right" if left else "left",
+                va="center",
+                size=9,
+                parse_math=False,
+                path_effects=[withStroke(linewidth=2.5, foreground="white")],
+            )
+    for start, end in arrows:
+        _arrow(axes, _finite("arrow", start), _finite("arrow", end))
+    axes.margins(0.12)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    if equal:
+        axes.set_aspect("equal", adjustable="datalim")
     _legend(figure, drawn)
     return figure
 

@@ -7,7 +7,7 @@ import pytest
 import traitlets
 
 from tfcourse import widgets
-from tfcourse.widgets import SoftLookup, SpectralRadius
+from tfcourse.widgets import Directions, SoftLookup, SpectralRadius
 
 FIGURES = [getattr(widgets, name) for name in widgets.__all__]
 FOLDER = widgets.HERE
@@ -85,3 +85,28 @@ def test_the_weights_are_a_softmax():
     scores = np.cos(np.radians(np.array([25, 75, 165, 280]) - 90))
     softmax = np.exp(3 * scores) / np.exp(3 * scores).sum()
     np.testing.assert_allclose(drawn(SoftLookup(angle=90, sharpness=3)), softmax)
+
+
+def test_directions_are_added_and_seen_from_the_side_and_from_above():
+    figure = Directions(first=0.5, second=2.0)
+    dog, halfway, end = figure.journey("dog")
+    np.testing.assert_allclose(dog, [1.0, 0.5, 0.4])
+    np.testing.assert_allclose(halfway - dog, [-0.05, 0.5, 0.1])
+    np.testing.assert_allclose(end - halfway, [0.2, 0.0, 2.2])
+    figure = Directions(turn=0, tilt=0)  # seen along x: y goes right, z up
+    np.testing.assert_allclose(figure.seen([[7, 2, 3]]), [[2, 3]], atol=1e-12)
+    figure = Directions(turn=0, tilt=90)  # seen along z: x comes nearer
+    np.testing.assert_allclose(figure.seen([[7, 2, 3]]), [[2, -7]], atol=1e-12)
+
+
+def test_directions_lead_to_the_words_that_they_should():
+    words = {name: place for name, *place in Directions().words}
+
+    def reached(start, **amounts):
+        end = Directions(**amounts).journey(start)[-1]
+        return min(words, key=lambda name: np.linalg.norm(end - words[name]))
+
+    assert reached("dog", first=1, second=0) == "beagle"
+    assert reached("dog", first=0, second=1) == "terrier"
+    assert reached("dog", first=1, second=1) == "stray"
+    assert reached("cat", first=0, second=1) == "alley cat"

@@ -5,6 +5,8 @@ import re
 import numpy as np
 import pytest
 
+from tfcourse.widgets import Directions
+
 KEYS = [25, 75, 165, 280]
 
 
@@ -65,3 +67,20 @@ def test_soft_lookup(call, query, sharpness):
     weights = np.exp(sharpness * scores)
     np.testing.assert_allclose(found["scores"], scores, atol=1e-12)
     np.testing.assert_allclose(found["weights"], weights / weights.sum(), rtol=1e-11)
+
+
+@pytest.mark.parametrize(("turn", "tilt"), [(35, 20), (0, 0), (359, -90), (120, 75)])
+def test_directions_are_seen_as_in_the_still_picture(call, turn, tilt):
+    figure = Directions(turn=turn, tilt=tilt)
+    for point in ([1.0, 0.5, 0.4], [-1.1, 0.1, 0.3]):
+        across, up, near = call("Directions.project", point, turn, tilt)
+        np.testing.assert_allclose([across, up], figure.seen([point])[0], atol=1e-12)
+        np.testing.assert_allclose(across**2 + up**2 + near**2, np.dot(point, point))
+
+
+@pytest.mark.parametrize("start", ["dog", "cat"])
+def test_a_word_goes_the_same_way_in_the_browser(call, start):
+    figure = Directions(first=0.4, second=1.3)
+    given = [figure.words, start, figure.directions, [0.4, 1.3]]
+    path = call("Directions.journey", *given)
+    np.testing.assert_allclose(path, figure.journey(start), atol=1e-12)

@@ -5,6 +5,7 @@ from playwright.sync_api import expect
 
 # What each figure says first, and how many sliders it has.
 FIGURES = {
+    "Directions": ("dog + ", 4),
     "RowLookup": ("The product is", 3),
     "SoftLookup": ("The answer is a mixture", 2),
     "SpectralRadius": ("At lag 50 the gradient", 3),
@@ -85,6 +86,19 @@ def test_a_word_is_looked_up_by_keyboard(open_figure):
     expect(box.get_by_label("weight of find")).to_have_value("1")
     box.get_by_role("slider").first.press("ArrowRight")
     expect(button).to_have_attribute("aria-pressed", "false")
+
+
+def test_the_space_can_be_turned_by_hand(open_figure, page):
+    box = open_figure("Directions")
+    view = box.locator(".tfc-view").bounding_box()
+    x, y = view["x"] + view["width"] / 2, view["y"] + view["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 20, y + 40)
+    page.mouse.up()
+    expect(box.get_by_label("turn")).to_have_value("245")
+    expect(box.get_by_label("tilt")).to_have_value("35")
+    expect(box.get_by_role("status")).to_contain_text("245° round and 35° up")
 
 
 def test_the_first_address_leads_to_the_landing_page(page):

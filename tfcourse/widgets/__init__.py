@@ -6,6 +6,7 @@ without a kernel (book/_ext/course). Where no script runs, a still picture stand
 
 from inspect import getdoc
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 
 import anywidget
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 
 from tfcourse.notebook import figures
 
-__all__ = ["RowLookup", "SoftLookup", "SpectralRadius"]
+__all__ = ["Directions", "RowLookup", "SoftLookup", "SpectralRadius"]
 
 HERE = Path(__file__).parent
 
@@ -136,4 +137,60 @@ class RowLookup(InteractiveFigure):
             fmt=".1f",
             row_labels={"matrix": self.words},
             column_labels={"weights": self.words},
+        )
+
+
+class Directions(InteractiveFigure):
+    """Words as points in space, and what becomes of some when directions are added.
+
+    `words` and `directions` are [name, x, y, z]; each of the words in `starts` is moved
+    by `first` times the first direction and `second` times the second. The space is
+    seen from `turn` degrees round the vertical axis and `tilt` degrees up.
+    """
+
+    _esm = _module("directions.js")
+    words = traitlets.List(
+        [
+            ["dog", 1.0, 0.5, 0.4],
+            ["beagle", 0.9, 1.5, 0.7],
+            ["terrier", 1.2, 0.5, 1.5],
+            ["stray", 1.0, 1.6, 1.7],
+            ["cat", -1.1, 0.1, 0.3],
+            ["alley cat", -1.0, 0.3, 1.5],
+        ]
+    ).tag(sync=True)
+    starts = traitlets.List(["dog", "cat"]).tag(sync=True)
+    directions = traitlets.List(
+        [["snack-seeking", -0.1, 1.0, 0.2], ["scruffy", 0.1, 0.0, 1.1]]
+    ).tag(sync=True)
+    first = traitlets.Float(0.9).tag(sync=True)
+    second = traitlets.Float(0.5).tag(sync=True)
+    turn = traitlets.Int(235).tag(sync=True)
+    tilt = traitlets.Int(15).tag(sync=True)
+
+    def seen(self, points) -> np.ndarray:
+        """The points (m, 3) as they are seen: (m, 2), across and up."""
+        x, y, z = np.asarray(points, dtype=float).T
+        turn, tilt = np.radians([self.turn, self.tilt])
+        towards = x * np.cos(turn) + y * np.sin(turn)
+        across = y * np.cos(turn) - x * np.sin(turn)
+        return np.stack([across, z * np.cos(tilt) - towards * np.sin(tilt)], axis=1)
+
+    def journey(self, start: str) -> np.ndarray:
+        """The place of a word, after the first direction, and after the second."""
+        place = next(place for name, *place in self.words if name == start)
+        steps = zip((self.first, self.second), self.directions, strict=False)
+        moves = [amount * np.array(d[1:]) for amount, d in steps]
+        return np.cumsum([place, *moves], axis=0)
+
+    def still(self) -> Figure:
+        names, *places = zip(*self.words, strict=True)
+        flat = self.seen(np.stack(places, axis=1))
+        paths = [self.seen(self.journey(start)) for start in self.starts]
+        return figures.plane(
+            {"": [(n, *at) for n, at in zip(names, flat, strict=True)]},
+            xlabel=f"across, seen from {self.turn}° round",
+            ylabel=f"up, seen from {self.tilt}° above",
+            arrows=[pair for path in paths for pair in pairwise(path)],
+            equal=True,
         )

@@ -7,6 +7,8 @@ from playwright.sync_api import expect
 FIGURES = {
     "SoftLookup": ("The answer is a mixture", 2),
     "SpectralRadius": ("At lag 50 the gradient", 3),
+    "TransitionTable": ("draws first", 1),
+    "VoteStepper": ("all together", 1),
 }
 
 
@@ -116,3 +118,30 @@ def test_paper_is_light(page):
         assert (
             page.evaluate(f"dispatchEvent(new Event('{event}')), {theme}") == expected
         )
+
+
+def test_the_transition_table_can_be_edited(open_figure):
+    box = open_figure("TransitionTable")
+    field = box.get_by_label("files after my, per cent")
+    field.fill("130")
+    expect(box.get_by_role("status")).to_contain_text("my sums to 200")
+    for word in ("directories", "photos"):
+        box.get_by_label(f"{word} after my, per cent").fill("0")
+    commands = box.locator(".tfc-drawn li")
+    expect(commands).to_have_text(["show me my files please"] * 5)
+    for word, share in {"directories": 20, "files": 30, "photos": 50}.items():
+        box.get_by_label(f"{word} after my, per cent").fill(str(share))
+    expect(box.get_by_role("status")).not_to_contain_text("sums to")
+
+
+def test_the_mask_is_switched_by_keyboard(open_figure, page):
+    box = open_figure("VoteStepper")
+    told = box.get_by_role("status")
+    expect(told).to_have_text("After “ran”: please wins over down, 5 to 4.")
+    mask = box.get_by_role("button", name="mask")
+    mask.focus()
+    page.keyboard.press("Enter")
+    expect(mask).to_have_attribute("aria-pressed", "true")
+    expect(told).to_have_text("After “ran”: please wins over down, 1 to 0.")
+    box.get_by_role("button", name="the battery’s command").click()
+    expect(told).to_have_text("After “ran”: down wins over please, 1 to 0.")

@@ -69,7 +69,7 @@ function render({ model, el }) {
   const sums = words.map(() => h("td", { class: "tfc-number" }));
   const head = ["now ↓ next →", ...words, "sum"].map((word) => h("th", { scope: "col" }, word));
   const rows = words.map((word, i) => {
-    const fields = cells[i].map((input) => h("td", { class: "tfc-cell" }, input));
+    const fields = cells[i].map((input) => h("td", { class: "tfc-chance" }, input));
     return h("tr", {}, h("th", { scope: "row" }, word), ...fields, sums[i]);
   });
   const table = h(
@@ -79,7 +79,7 @@ function render({ model, el }) {
     h("tbody", {}, ...rows),
   );
   const list = h("ol", { class: "tfc-drawn" });
-  const scroll = h("div", { class: "tfc-scroll" }, table);
+  const scroll = h("div", { class: "tfc-wide" }, table);
   const sliders = h("div", { class: "tfc-sliders" }, slider(model, { ...seed, format: String }));
   box.append(scroll, sliders, list, says);
 
@@ -88,11 +88,11 @@ function render({ model, el }) {
     numbers.forEach((row, i) => {
       const sum = total(row);
       sums[i].textContent = String(Number(sum.toFixed(1)));
-      sums[i].classList.toggle("tfc-off", Math.abs(sum - 100) > 0.5);
+      sums[i].classList.toggle("tfc-unsummed", Math.abs(sum - 100) > 0.5);
       row.forEach((value, j) => {
         const share = sum ? value / sum : 0;
-        cells[i][j].style.setProperty("--tfc-share", `${Math.round(45 * share)}%`);
-        cells[i][j].classList.toggle("tfc-none", !value);
+        cells[i][j].style.setProperty("--tfc-chance-share", `${Math.round(45 * share)}%`);
+        cells[i][j].classList.toggle("tfc-never", !value);
         if (Number(cells[i][j].value) !== value) cells[i][j].value = value;
       });
     });

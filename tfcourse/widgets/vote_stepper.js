@@ -50,10 +50,10 @@ function verdict(sums, last) {
 function sentence(words, place, cast) {
   const shut = new Set(cast.filter(({ open }) => !open).map(({ word }) => word));
   const marked = words.map((word, i) => {
-    let look = "tfc-unread";
-    if (i === place - 1) look = "tfc-last";
-    else if (i < place) look = shut.has(word) ? "tfc-shut" : "tfc-read";
-    return h("span", { class: `tfc-word ${look}` }, word);
+    let look = "tfc-heard-later";
+    if (i === place - 1) look = "tfc-heard-last";
+    else if (i < place) look = shut.has(word) ? "tfc-masked" : "tfc-heard-before";
+    return h("span", { class: `tfc-heard ${look}` }, word);
   });
   return h("p", { class: "tfc-sentence", "aria-hidden": "true" }, ...marked);
 }
@@ -66,10 +66,10 @@ function table(cast, sums, last) {
   const rows = cast.map(({ word, open, votes }) =>
     h(
       "tr",
-      open ? {} : { class: "tfc-shut" },
-      h("th", { scope: "row" }, `${word}, ${last}`),
+      open ? {} : { class: "tfc-masked" },
+      h("th", { scope: "row", ...(open ? {} : { "aria-label": `${word}, ${last}: masked` }) }, `${word}, ${last}`),
       ...nexts.flatMap((next) => [
-        h("td", { class: "tfc-number" }, open ? short(votes[next] ?? 0) : "masked"),
+        h("td", { class: "tfc-number" }, open ? short(votes[next] ?? 0) : "–"),
         h("td", { class: "tfc-track" }, bar(open ? (votes[next] ?? 0) : 0, 1)),
       ]),
     ),
@@ -90,7 +90,7 @@ function table(cast, sums, last) {
 
 /** A labelled button that is pressed or not. */
 function toggle(model, label, isOn, press) {
-  const button = h("button", { type: "button", class: "tfc-toggle" }, label);
+  const button = h("button", { type: "button", class: "tfc-choice" }, label);
   button.addEventListener("click", () => {
     press();
     model.save_changes();
@@ -110,9 +110,9 @@ function render({ model, el }) {
   });
   const masked = () => model.get("masked");
   toggles.push(toggle(model, "mask", masked, () => model.set("masked", !masked())));
-  const buttons = h("div", { class: "tfc-toggles" }, ...toggles.map(({ button }) => button));
+  const buttons = h("div", { class: "tfc-choices" }, ...toggles.map(({ button }) => button));
   const sliders = h("div", { class: "tfc-sliders" }, slider(model, { ...steps, format: String }));
-  const shown = h("div", { class: "tfc-scroll", tabindex: 0, role: "group", "aria-label": "votes" });
+  const shown = h("div", { class: "tfc-wide", tabindex: 0, role: "group", "aria-label": "votes" });
   const told = h("div", {});
   box.append(buttons, sliders, told, shown, says);
 

@@ -31,7 +31,9 @@ def open_figure(book, page):
         assert pages, f"no page shows the figure {figure}"
         page.goto(pages[0])
         box = page.locator(".tfc", has_text=FIGURES[figure][0]).first
-        page.locator(".tfc-host").first.scroll_into_view_if_needed()
+        for host in page.locator(".tfc-host").all():  # each starts when it is seen
+            host.scroll_into_view_if_needed()
+            expect(host).to_have_attribute("data-state", "ready")
         box.scroll_into_view_if_needed()
         return box
 

@@ -18,6 +18,7 @@ from tfcourse.notebook.figures import (
     WIDTH,
     bars,
     heatmap,
+    landscapes,
     lines,
     matrices,
     panels,
@@ -28,6 +29,7 @@ from tfcourse.notebook.figures import (
 NAMES = {"xlabel": "step", "ylabel": "loss (nats)"}
 CURVES = {"plain": ([1, 2, 3], [3.0, 2.0, 1.0]), "gated": ([1, 2, 3], [1.0, 1.0, 1.0])}
 PRODUCT = {"A": [[1.0, -2.0]], "B": [[3.0], [0.5]]}
+BOWLS = {"bowl": (lambda x, y: x**2 + 9 * y**2, [(1, 1), (0.5, -0.5), (0, 0)])}
 EXAMPLES = {
     "lines": lambda: lines(CURVES, **NAMES, logy=True, levels={"chance": 2.0}),
     "panels": lambda: panels({"small": CURVES, "large": CURVES}, **NAMES),
@@ -35,6 +37,7 @@ EXAMPLES = {
     "heatmap": lambda: heatmap([[0.5, 1.0]], scale="weight"),
     "numbers": lambda: heatmap([[-0.5, 1.0]], signed=True, numbers=True),
     "matrices": lambda: matrices(PRODUCT, signs=["·"], marked={"A": (0, None)}),
+    "landscapes": lambda: landscapes(BOWLS, xlabel="x", ylabel="y"),
     "plane": lambda: plane({"noun": [("dog", 1, 2), ("cat", 2, 1)]}, **NAMES),
     "unrolled": lambda: unrolled(["one", "two"]),
 }
@@ -348,6 +351,21 @@ def test_matrices_stand_side_by_side_with_numbers_shapes_and_frames():
 def test_matrices_refuses_what_cannot_be_drawn(named, options, says):
     with pytest.raises(ValueError, match=says):
         matrices(named, **options)
+
+
+def test_a_landscape_has_contours_and_a_path():
+    both = BOWLS | {"canyon": (lambda x, y: x**2 + 99 * y**2, torch.ones(4, 2))}
+    figure = landscapes(both, xlabel="x", ylabel="y", reach=2)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["bowl", "canyon"]
+    path, start = figure.axes[0].lines
+    np.testing.assert_array_equal(path.get_xydata(), [(1, 1), (0.5, -0.5), (0, 0)])
+    np.testing.assert_array_equal(start.get_xydata(), [(1, 1)])
+    (contours,) = figure.axes[0].collections
+    assert len(contours.levels) == 10 and contours.levels[-1] == 40
+    with pytest.raises(ValueError, match="the path in 'bowl' holds 1 of 2 values"):
+        landscapes({"bowl": (BOWLS["bowl"][0], [(0, np.nan)])}, xlabel="x", ylabel="y")
+    with pytest.raises(ValueError, match="at least one landscape"):
+        landscapes({}, xlabel="x", ylabel="y")
 
 
 def test_an_unrolled_network_has_a_state_per_word():

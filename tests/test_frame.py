@@ -139,6 +139,19 @@ def test_each_topic_target_of_a_chapter_is_a_topic():
                 )
 
 
+def test_each_topic_of_a_written_chapter_has_its_target():
+    chapters, _ = registry(ROOT)
+    paths = notebooks(ROOT, "chapters")
+    stems = {path.stem for path in paths}
+    written = {c.number for c in chapters if c.stem in stems}
+    text_of_all = "\n".join(cell.source for p in paths for cell in read(p).cells)
+    there = re.findall(r"^\(topic-(\w+)\)=", text_of_all, re.MULTILINE)
+    for topic in yaml.safe_load(text("book/topics.yml")):
+        assert topic["id"] in there or topic["chapter"] not in written, (
+            f"chapter {topic['chapter']} has no section (topic-{topic['id']})="
+        )
+
+
 # The README, the Makefile, continuous integration
 
 

@@ -7,7 +7,13 @@ import pytest
 import traitlets
 
 from tfcourse import widgets
-from tfcourse.widgets import Directions, SoftLookup, SpectralRadius
+from tfcourse.widgets import (
+    Directions,
+    SoftLookup,
+    SpectralRadius,
+    TransitionTable,
+    VoteStepper,
+)
 
 FIGURES = [getattr(widgets, name) for name in widgets.__all__]
 FOLDER = widgets.HERE
@@ -85,6 +91,37 @@ def test_the_weights_are_a_softmax():
     scores = np.cos(np.radians(np.array([25, 75, 165, 280]) - 90))
     softmax = np.exp(3 * scores) / np.exp(3 * scores).sum()
     np.testing.assert_allclose(drawn(SoftLookup(angle=90, sharpness=3)), softmax)
+
+
+def test_the_transition_table_begins_with_rows_that_sum_to_100():
+    figure = TransitionTable()
+    assert [sum(row) for row in figure.table] == [100] * 7
+    assert len(figure.words) == len(figure.table) == len(figure.table[0])
+    image = figure.still().axes[0].images[0]
+    np.testing.assert_array_equal(image.get_array(), figure.table)
+    assert set(figure.settings()) == {"seed", "table", "words"}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "masked", "votes"),
+    [
+        (0, False, {"please": 5, "down": 4}),
+        (1, False, {"please": 4, "down": 5}),
+        (0, True, {"please": 1, "down": 0}),
+        (1, True, {"please": 0, "down": 1}),
+    ],
+)
+def test_the_pairs_vote_four_to_five_and_behind_the_mask_none_to_one(
+    chosen, masked, votes
+):
+    figure = VoteStepper(chosen=chosen, masked=masked)
+    assert figure.votes() == votes
+    assert drawn(figure) == list(votes.values())
+
+
+def test_the_mask_is_that_of_the_last_word():
+    assert VoteStepper(place=4, masked=True).votes() == {"and": 3}  # "log" has none
+    assert VoteStepper(place=2).votes() == {"program": 0.5, "battery": 0.5}
 
 
 def test_directions_are_added_and_seen_from_the_side_and_from_above():

@@ -1,11 +1,12 @@
 """What the figures compute in the browser is what NumPy computes."""
 
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from tfcourse.widgets import Directions
+from tfcourse.widgets import Directions, TransitionTable, VoteStepper
 
 KEYS = [25, 75, 165, 280]
 
@@ -67,6 +68,45 @@ def test_soft_lookup(call, query, sharpness):
     weights = np.exp(sharpness * scores)
     np.testing.assert_allclose(found["scores"], scores, atol=1e-12)
     np.testing.assert_allclose(found["weights"], weights / weights.sum(), rtol=1e-11)
+
+
+def test_commands_are_drawn_with_the_shares_of_the_table_and_a_seed(call):
+    given = TransitionTable()
+    commands = call("TransitionTable.drawn", given.words, given.table, 3, 4000)
+    assert commands[:5] == call("TransitionTable.drawn", given.words, given.table, 3, 5)
+    assert commands[:5] != call("TransitionTable.drawn", given.words, given.table, 4, 5)
+    counted = Counter(commands)
+    for name, share in {"directories": 0.2, "files": 0.3, "photos": 0.5}.items():
+        assert abs(counted[f"show me my {name} please"] / 4000 - share) < 0.03
+    assert sum(counted.values()) == 4000 and len(counted) == 3
+
+
+def test_rows_of_a_table_that_do_not_sum_to_100_are_told(call):
+    words, table = ["show", "please"], [[0, 100], [0, 100]]
+    assert call("TransitionTable.complaint", words, table) == ""
+    assert "show sums to 50" in call(
+        "TransitionTable.complaint", words, [[0, 50], [1, 99]]
+    )
+    assert call("TransitionTable.drawn", words, [[0, 50], [0, 0]], 0, 1) == [
+        "show please"
+    ]
+    zeros = [[0, 0], [0, 100]]
+    assert "only zeros" in call("TransitionTable.complaint", words, zeros)
+    assert call("TransitionTable.drawn", words, zeros, 0, 1) == [
+        "show (and nothing can follow)"
+    ]
+    (endless,) = call("TransitionTable.drawn", words, [[100, 0], [100, 0]], 0, 1)
+    assert endless.endswith(" …")
+
+
+@pytest.mark.parametrize("chosen", [0, 1])
+@pytest.mark.parametrize("masked", [False, True])
+def test_pairs_vote_as_in_python(call, chosen, masked):
+    for place in range(2, 11):
+        still = VoteStepper(chosen=chosen, place=place, masked=masked)
+        mask = still.mask if masked else None
+        cast = call("VoteStepper.ballots", still.commands, chosen, place, mask)
+        assert call("VoteStepper.tally", cast) == still.votes()
 
 
 @pytest.mark.parametrize(("turn", "tilt"), [(35, 20), (0, 0), (359, -90), (120, 75)])

@@ -9,6 +9,8 @@ FIGURES = {
     "RowLookup": ("The product is", 3),
     "SoftLookup": ("The answer is a mixture", 2),
     "SpectralRadius": ("At lag 50 the gradient", 3),
+    "TransitionTable": ("draws first", 1),
+    "VoteStepper": ("all together", 1),
 }
 
 
@@ -31,7 +33,9 @@ def open_figure(book, page):
         assert pages, f"no page shows the figure {figure}"
         page.goto(pages[0])
         box = page.locator(".tfc", has_text=FIGURES[figure][0]).first
-        page.locator(".tfc-host").first.scroll_into_view_if_needed()
+        for host in page.locator(".tfc-host").all():  # each starts when it is seen
+            host.scroll_into_view_if_needed()
+            expect(host).to_have_attribute("data-state", "ready")
         box.scroll_into_view_if_needed()
         return box
 
@@ -90,7 +94,7 @@ def test_a_word_is_looked_up_by_keyboard(open_figure):
 
 def test_the_space_can_be_turned_by_hand(open_figure, page):
     box = open_figure("Directions")
-    view = box.locator(".tfc-view").bounding_box()
+    view = box.locator(".tfc-space-view").bounding_box()
     x, y = view["x"] + view["width"] / 2, view["y"] + view["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
@@ -144,3 +148,30 @@ def test_paper_is_light(page):
         assert (
             page.evaluate(f"dispatchEvent(new Event('{event}')), {theme}") == expected
         )
+
+
+def test_the_transition_table_can_be_edited(open_figure):
+    box = open_figure("TransitionTable")
+    field = box.get_by_label("files after my, per cent")
+    field.fill("130")
+    expect(box.get_by_role("status")).to_contain_text("my sums to 200")
+    for word in ("directories", "photos"):
+        box.get_by_label(f"{word} after my, per cent").fill("0")
+    commands = box.locator(".tfc-drawn li")
+    expect(commands).to_have_text(["show me my files please"] * 5)
+    for word, share in {"directories": 20, "files": 30, "photos": 50}.items():
+        box.get_by_label(f"{word} after my, per cent").fill(str(share))
+    expect(box.get_by_role("status")).not_to_contain_text("sums to")
+
+
+def test_the_mask_is_switched_by_keyboard(open_figure, page):
+    box = open_figure("VoteStepper")
+    told = box.get_by_role("status")
+    expect(told).to_have_text("After “ran”: please wins over down, 5 to 4.")
+    mask = box.get_by_role("button", name="mask")
+    mask.focus()
+    page.keyboard.press("Enter")
+    expect(mask).to_have_attribute("aria-pressed", "true")
+    expect(told).to_have_text("After “ran”: please wins over down, 1 to 0.")
+    box.get_by_role("button", name="the battery’s command").click()
+    expect(told).to_have_text("After “ran”: down wins over please, 1 to 0.")

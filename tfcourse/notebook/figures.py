@@ -355,6 +355,35 @@ def named_points(groups: dict, *, xlabel: str, ylabel: str) -> Figure:
     return figure
 
 
+def landscapes(groups: dict, *, xlabel: str, ylabel: str, reach: float = 1.2) -> Figure:
+    """Contour maps side by side, {title: (function, path)}, and a path across each.
+
+    `function` takes arrays x and y; `path` is (t, 2), and starts at the square. The
+    maps reach from -reach to reach in both directions.
+
+    >>> bowl = (lambda x, y: x**2 + y**2, [(1, 1), (0, 0)])
+    >>> figure = landscapes({"bowl": bowl}, xlabel="x", ylabel="y")
+    >>> figure.axes[0].get_title(loc="left")
+    'bowl'
+    """
+    if not groups:
+        raise ValueError("a figure needs at least one landscape; got none")
+    figure = _figure()
+    grid = figure.subplots(1, len(groups), sharex=True, sharey=True, squeeze=False)[0]
+    x, y = np.meshgrid(*[np.linspace(-reach, reach, 81)] * 2)
+    for axes, (title, (function, path)) in zip(grid, groups.items(), strict=True):
+        height = _finite(f"the landscape {title!r}", function(x, y))
+        low, high = height.min(), height.max()
+        levels = low + (high - low) * np.linspace(0.1, 1, 10) ** 2
+        axes.contour(x, y, height, levels, cmap="Blues_r", linewidths=1)
+        path = _finite(f"the path in {title!r}", path)
+        axes.plot(*path.T, color=COLOURS[1], marker="o", markersize=3, linewidth=1)
+        axes.plot(*path[0], "s", color=COLOURS[1])
+        axes.set(title=title, xlabel=xlabel, aspect="equal")
+        axes.grid(visible=False)
+    grid[0].set_ylabel(ylabel)
+
+
 def plane(
     groups: dict,
     *,

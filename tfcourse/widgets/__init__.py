@@ -16,7 +16,14 @@ from matplotlib.figure import Figure
 
 from tfcourse.notebook import figures
 
-__all__ = ["Directions", "RowLookup", "SoftLookup", "SpectralRadius"]
+__all__ = [
+    "Directions",
+    "RowLookup",
+    "SoftLookup",
+    "SpectralRadius",
+    "TransitionTable",
+    "VoteStepper",
+]
 
 HERE = Path(__file__).parent
 
@@ -138,6 +145,88 @@ class RowLookup(InteractiveFigure):
             row_labels={"matrix": self.words},
             column_labels={"weights": self.words},
         )
+
+
+class TransitionTable(InteractiveFigure):
+    """A first-order Markov model to edit, and commands drawn from it.
+
+    `table` holds per cent, a row per word now and a column per word next; a row that
+    does not sum to 100 is divided by its sum. A command runs from the first word to the
+    last of `words`; `seed` starts the dice.
+    """
+
+    _esm = _module("transition_table.js")
+    words = traitlets.List(
+        ["show", "me", "my", "directories", "files", "photos", "please"]
+    ).tag(sync=True)
+    table = traitlets.List(
+        [
+            [0, 100, 0, 0, 0, 0, 0],
+            [0, 0, 100, 0, 0, 0, 0],
+            [0, 0, 0, 20, 30, 50, 0],
+            [0, 0, 0, 0, 0, 0, 100],
+            [0, 0, 0, 0, 0, 0, 100],
+            [0, 0, 0, 0, 0, 0, 100],
+            [100, 0, 0, 0, 0, 0, 0],
+        ]
+    ).tag(sync=True)
+    seed = traitlets.Int(20).tag(sync=True)
+
+    def still(self) -> Figure:
+        return figures.heatmap(
+            self.table,
+            row_labels=self.words,
+            column_labels=self.words,
+            xlabel="next word",
+            ylabel="word now",
+            numbers=True,
+            fmt="g",
+        )
+
+
+class VoteStepper(InteractiveFigure):
+    """Pairs of words (one anywhere before, the last one) vote for the next word.
+
+    `commands` are counted, and one of them, number `chosen`, is read up to `place`
+    words. `mask` says, by last word, which earlier words are heard while `masked`.
+    """
+
+    _esm = _module("vote_stepper.js")
+    commands = traitlets.List(
+        [
+            "check the program log and find out whether it ran please",
+            "check the battery log and find out whether it ran down please",
+        ]
+    ).tag(sync=True)
+    chosen = traitlets.Int(0).tag(sync=True)
+    place = traitlets.Int(10).tag(sync=True)
+    masked = traitlets.Bool(False).tag(sync=True)
+    mask = traitlets.Dict({"ran": ["battery", "program"]}).tag(sync=True)
+
+    def votes(self) -> dict[str, float]:
+        """What the pairs say together, by next word."""
+        read = self.commands[self.chosen].split()[: self.place]
+        last, totals = read[-1], {}
+        for word in dict.fromkeys(read[:-1]):
+            after = self._after(word, last)
+            heard = not self.masked or word in self.mask.get(last, [word])
+            for following in after:
+                share = heard * after.count(following) / len(after)
+                totals.setdefault(following, {})[word] = share
+        return {word: sum(shares.values()) for word, shares in totals.items()}
+
+    def _after(self, word: str, last: str) -> list[str]:
+        """What followed `last` in the commands where `word` stood before it."""
+        found = []
+        for words in (command.split() for command in self.commands):
+            for t in range(1, len(words) - 1):
+                if words[t] == last and word in words[:t]:
+                    found.append(words[t + 1])
+        return found
+
+    def still(self) -> Figure:
+        votes = self.votes()
+        return figures.bars(list(votes), list(votes.values()), ylabel="votes", fmt="g")
 
 
 class Directions(InteractiveFigure):

@@ -70,14 +70,14 @@ function space(words, starts, directions, amounts, turn, tilt, width) {
 
   const dots = words.map(([name, ...place]) => {
     const [x, y, near] = at(place);
-    const hue = HUES[starts.indexOf(name)] ?? "tfc-other";
+    const hue = HUES[starts.indexOf(name)] ?? "tfc-space-other";
     const side = x < 0 ? "end" : "start";
     return [
       near,
       s(
         "g",
-        { class: `tfc-word ${hue}` },
-        line(place, [place[0], place[1], floor], { class: "tfc-stem" }),
+        { class: `tfc-space-word ${hue}` },
+        line(place, [place[0], place[1], floor], { class: "tfc-space-stem" }),
         s("circle", { cx: x, cy: y, r: Math.max(3, 5 + near / reach) }),
         s("text", { x: x + (x < 0 ? -9 : 9), y: y + 4, "text-anchor": side }, name),
       ),
@@ -90,9 +90,9 @@ function space(words, starts, directions, amounts, turn, tilt, width) {
     const [x, y] = at(path.at(-1));
     return [
       ...directions.map((_, i) =>
-        line(path[i], path[i + 1], { class: `tfc-step ${STEPS[i]}` }),
+        line(path[i], path[i + 1], { class: `tfc-space-step ${STEPS[i]}` }),
       ),
-      s("circle", { cx: x, cy: y, r: 7, class: `tfc-goal ${HUES[starts.indexOf(start)]}` }),
+      s("circle", { cx: x, cy: y, r: 7, class: `tfc-space-goal ${HUES[starts.indexOf(start)]}` }),
     ];
   });
 
@@ -142,7 +142,7 @@ function render({ model, el }) {
     { trait: "tilt", label: "tilt", min: -90, max: 90, step: 1, format: degrees },
   );
   const sliders = fields.map((field) => slider(model, field));
-  const view = h("div", { class: "tfc-view" });
+  const view = h("div", { class: "tfc-space-view" });
   box.append(h("div", { class: "tfc-sliders" }, ...sliders), view, says);
   turnByHand(view, model);
 

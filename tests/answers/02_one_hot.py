@@ -98,6 +98,41 @@ def with_bincount():
     return pair_counts
 
 
+@wrong("02-2", says="leave the case as it is")
+def ignores_the_case():
+    """Takes *The* and *the* for one token."""
+
+    def common(tokens, least):
+        small = [token.lower() for token in tokens]
+        return [t for t in dict.fromkeys(small) if small.count(t) >= least]
+
+    return common
+
+
+@wrong("02-2", says="Commas and numbers are tokens too")
+def keeps_letters_only():
+    """Drops whatever is not made of letters."""
+
+    def common(tokens, least):
+        kept = dict.fromkeys(t for t in tokens if t.isalpha())
+        return [t for t in kept if tokens.count(t) >= least]
+
+    return common
+
+
+@wrong("02-3", says="does their dtype hold 2999")
+def counts_in_small_numbers():
+    """Counts in eight bits, which begin again at 256."""
+
+    def pair_counts(ids, n):
+        table = torch.zeros(n, n, dtype=torch.uint8)
+        for here, there in zip(ids[:-1].tolist(), ids[1:].tolist(), strict=True):
+            table[here, there] += 1
+        return table
+
+    return pair_counts
+
+
 @wrong("02-3", says="Turned round")
 def turned_round():
     """Transposes the table."""

@@ -36,7 +36,8 @@ def _(answer, draw):
 def _(answer, draw):
     # first appearance, alphabet and frequency give three different orders
     rare = draw.choice(["find", "show", "open"])
-    tokens = f"{rare} a cat saw my dog and my cat saw my other dog".split()
+    text = f"{rare} a cat , The dog saw my dog and , the my cat saw my other 2 dog 2"
+    tokens = text.split()
     counts = {token: tokens.count(token) for token in tokens}
     want = [token for token in counts if counts[token] >= 2]
     repeated = [token for token in tokens if counts[token] >= 2]
@@ -48,6 +49,12 @@ def _(answer, draw):
         "asked.": sorted(want),
         "The right tokens, the most frequent first: the order of first appearance is "
         "asked.": sorted(want, key=lambda token: -counts[token]),
+        "*The* and *the* are two tokens: leave the case as it is.": [
+            token
+            for token in dict.fromkeys(text.lower().split())
+            if text.lower().split().count(token) >= 2
+        ],
+        "Commas and numbers are tokens too.": [t for t in want if t.isalpha()],
         "Each token once, please: yours are still as many as in the text.": repeated,
         "Those are the rare ones: keep the others.": [
             token for token in counts if counts[token] < 2
@@ -94,11 +101,18 @@ def _(answer, draw):
             "A table of positions by positions: transpose the other factor, so that "
             "the positions meet, and are summed over."
         )
+    if isinstance(got, list):
+        raise Mistake("Return a tensor of shape (n, n); a list came back.")
     if isinstance(got, torch.Tensor) and not got.is_floating_point():
         got = got.float()
     says = "Count by hand for three words: which pairs are there?"
     close(got, want, says=says, given=given, mistakes=mistakes)
-    return f"{t - 1} pairs, summed over positions by one product."
+    close(
+        answer.pair_counts(torch.zeros(3000, dtype=torch.long), 2),
+        torch.tensor([[2999.0, 0.0], [0.0, 0.0]]),
+        says="In a long text the counts are wrong: does their dtype hold 2999?",
+    )
+    return f"{t - 1} pairs, all counted."
 
 
 @exercise(
@@ -113,6 +127,8 @@ def _(answer, draw):
     ratio = answer.value("ratio")
     n, m, k, p = 200, 3000, 50, 400
     left, right = n * m * k + n * k * p, m * k * p + n * m * p
+    if isinstance(ratio, torch.Tensor) and ratio.numel() == 1:
+        ratio = ratio.item()
     if isinstance(ratio, bool) or not isinstance(ratio, int | float):
         raise Mistake(f"A number is asked; got {describe(ratio)}.")
     mistakes = {
@@ -190,4 +206,4 @@ def _(answer, draw):
             raise Mistake(twice, given=given)
     says = "Add up by hand what arrives at id 1, which is there twice."
     close(got, want, says=says, given=given, mistakes=mistakes)
-    return "The same as the product with the transposed one-hot stack."
+    return "All gradients have come home, and add up where they meet."

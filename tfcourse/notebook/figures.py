@@ -382,6 +382,7 @@ def landscapes(groups: dict, *, xlabel: str, ylabel: str, reach: float = 1.2) ->
         axes.set(title=title, xlabel=xlabel, aspect="equal")
         axes.grid(visible=False)
     grid[0].set_ylabel(ylabel)
+    return figure
 
 
 def plane(

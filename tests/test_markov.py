@@ -113,6 +113,11 @@ def test_shares_sum_to_one_where_anything_was_counted():
     assert rows.sum(dim=1).tolist() == [1.0, 0.0]
 
 
+def test_shares_of_weights_whose_sum_is_below_one():
+    rows = shares(torch.tensor([[0.1, 0.3], [0.0, 0.0], [0.0, 1e-6]]))
+    torch.testing.assert_close(rows, torch.tensor([[0.25, 0.75], [0, 0], [0, 1]]))
+
+
 def test_entropy_equals_pytorchs_and_has_its_bounds():
     p = torch.rand(4, N, generator=seeded()).softmax(dim=-1)
     expected = torch.distributions.Categorical(p).entropy()

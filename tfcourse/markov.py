@@ -154,14 +154,14 @@ def count(ids: Tensor, lags: Sequence[int], vocab_size: int) -> Counts:
 def shares(counts: Tensor) -> Tensor:
     """Each row divided by its sum; a row without counts stays 0: it says nothing.
 
-    counts: (..., n), 0 or more  ->  (..., n).
+    counts: (..., n), 0 or more, whole numbers or not  ->  (..., n).
 
     >>> shares(torch.tensor([[2, 3, 5], [0, 0, 0]]))
     tensor([[0.2000, 0.3000, 0.5000],
             [0.0000, 0.0000, 0.0000]])
     """
     totals = counts.sum(dim=-1, keepdim=True)
-    return counts / totals.clamp(min=1)
+    return counts / totals.where(totals > 0, 1)
 
 
 def entropy(p: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import math
 import torch
 
 from tfcourse.checks.proofs import right, wrong
+from tfcourse.markov import shares
 
 
 @wrong("03-1", says="what somebody is about to check")
@@ -44,6 +45,12 @@ def with_a_loop():
 def takes_the_likeliest():
     """Returns the most probable outcome, whatever u is."""
     return {"draw": lambda p, u: int(p.argmax())}
+
+
+@wrong("03-2", says="The dice are thrown already")
+def throws_its_own_dice():
+    """Draws with a generator of its own, and never looks at u."""
+    return {"draw": lambda p, u: int(torch.multinomial(p, 1))}
 
 
 @wrong("03-2", says="compares u with single probabilities")
@@ -88,6 +95,18 @@ def forgets_the_length():
 def takes_the_plain_mean():
     """Takes the mean over the seven rows."""
     return {"rate": row_nats() / math.log(2) / 7}
+
+
+@right("03-3")
+def gives_three_digits():
+    """Rounds to three digits."""
+    return {"rate": 0.297}
+
+
+@wrong("03-3", says="That is the question game")
+def counts_questions():
+    """Asks one question half of the time and two otherwise."""
+    return {"rate": (0.5 * 1 + 0.5 * 2) / 5}
 
 
 @wrong("03-3", says="One bit is ln 2 nats")
@@ -225,6 +244,24 @@ def in_logarithms():
 
     def multiply(pairs, seen, last):
         return heard(pairs, seen, last).log().sum(dim=0).softmax(dim=0)
+
+    return multiply
+
+
+@right("03-6")
+def with_shares():
+    """Lets shares divide the product by its sum, which is far below 1."""
+    return {"multiply": lambda p, s, last: shares(heard(p, s, last).prod(dim=0))}
+
+
+@wrong("03-6", says="that pair was left out")
+def leaves_the_last_word_out():
+    """Leaves out the pair whose earlier word is the last word."""
+
+    def multiply(pairs, seen, last):
+        seen = seen.clone()
+        seen[last] = 0
+        return shares(heard(pairs, seen, last).prod(dim=0))
 
     return multiply
 

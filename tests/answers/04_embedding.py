@@ -74,6 +74,40 @@ def cuts_without_overlap():
     return pieces
 
 
+@wrong("04-2", says="longer than n: it is cut")
+def measures_the_bare_word():
+    """Asks whether the bare word, not the one in brackets, is short."""
+
+    def pieces(word, n):
+        marked = f"<{word}>"
+        return [marked] if len(word) <= n else cut(marked, n) + [marked]
+
+    return pieces
+
+
+@wrong("04-2", says="occurs twice stands there twice")
+def lists_each_piece_once():
+    """Removes repeated pieces."""
+
+    def pieces(word, n):
+        marked = f"<{word}>"
+        whole = [marked] if len(marked) > n else []
+        return list(dict.fromkeys(cut(marked, n) or [marked])) + whole
+
+    return pieces
+
+
+@wrong("04-2", says="A capital letter stays")
+def lowers_the_word():
+    """Takes capitals for small letters."""
+
+    def pieces(word, n):
+        marked = f"<{word.lower()}>"
+        return cut(marked, n) + [marked] if len(marked) > n else [marked]
+
+    return pieces
+
+
 @wrong("04-2", says="it stands once")
 def repeats_a_short_word():
     """Adds the whole word even where it is the only piece."""
@@ -126,6 +160,31 @@ def allows_the_question():
 def adds_all():
     """Adds all three vectors."""
     return {"analogy": answer_by(lambda a, b, c: a + b + c)}
+
+
+@wrong("04-3", says="neighbours of c alone")
+def asks_with_c_alone():
+    """Forgets the step from a to b."""
+    return {"analogy": answer_by(lambda a, b, c: c)}
+
+
+@wrong("04-3", says="That is b + c")
+def keeps_a():
+    """Does not subtract a."""
+    return {"analogy": answer_by(lambda a, b, c: b + c)}
+
+
+@wrong("04-3", says="That is c, a word of the question")
+def excludes_only_two():
+    """Leaves out a and b, and lets c be the answer."""
+
+    def analogy(vectors, a, b, c):
+        unit = torch.nn.functional.normalize(vectors, dim=1)
+        cosines = unit @ (unit[b] - unit[a] + unit[c])
+        cosines[[a, b]] = -torch.inf
+        return int(cosines.argmax())
+
+    return analogy
 
 
 @wrong("04-3", says="scale them first")
@@ -289,6 +348,18 @@ def in_a_loop():
             for i in range(x.shape[1])
         ]
         return torch.stack(spans, dim=1)
+
+    return window_means
+
+
+@wrong("04-6", says="stack along dim=1")
+def stacks_along_the_batch():
+    """Stacks the positions in front of the batch."""
+
+    def window_means(x, window):
+        t = x.shape[1]
+        near = [x[:, max(0, i - window) : i + window + 1] for i in range(t)]
+        return torch.stack([part.mean(dim=1) for part in near])
 
     return window_means
 

@@ -70,16 +70,28 @@ def _(answer, draw):
     marked, given = "<a>", {"word": "a", "n": n}
     twice = "A word no longer than n in its brackets is its only piece: it stands once."
     close(short, [marked], given=given, says=twice)
+    others = {
+        "cat": "In its brackets this word is longer than n: it is cut.",
+        "banana": "A piece that occurs twice stands there twice.",
+        "Rome": "A capital letter stays what it is.",
+    }
+    for other, told in others.items():
+        given = {"word": other, "n": 3}
+        close(answer.pieces(other, 3), _pieces(other, 3), given=given, says=told)
     return f"{len(want)} pieces of {word!r}, and a word of one letter is whole."
 
 
-def _question(draw):
-    """Vectors and a question for which each known mistake has an answer of its own."""
+def _question(draw, nearest):
+    """Vectors and a question for which each known mistake has an answer of its own.
+
+    nearest: which word of the question, b or c, is nearest to the sum itself.
+    """
     while True:
         vectors = draw.normal(30, 4) * draw.uniform(0.2, 5.0, 30, 1)
         a, b, c = draw.normal(30).argsort()[:3].tolist()
         found = _answers(vectors, a, b, c)
-        if len(set(found.values())) == len(found):
+        told = {"b": b, "c": c}[nearest]
+        if len(set(found.values())) == len(found) and found["free"] == told:
             return vectors, a, b, c, found
 
 
@@ -99,6 +111,8 @@ def _answers(vectors, a, b, c):
         "turned": best(unit, unit[a] - unit[b] + unit[c]),
         "free": best(unit, query, free=True),
         "added": best(unit, unit[a] + unit[b] + unit[c]),
+        "kept": best(unit, unit[b] + unit[c]),
+        "alone": best(unit, unit[c]),
         "raw": best(unit, raw),
         "dot": best(vectors, raw),
     }
@@ -106,7 +120,12 @@ def _answers(vectors, a, b, c):
 
 @exercise("04-3", title="The answer to a question", minutes=15, difficulty=2, points=4)
 def _(answer, draw):
-    vectors, a, b, c, known = _question(draw)
+    for nearest in "bc":
+        _ask(answer, nearest, *_question(draw, nearest))
+    return "None of the three, at the smallest angle to the sum."
+
+
+def _ask(answer, nearest, vectors, a, b, c, known):
     got = answer.analogy(vectors, a, b, c)
     if isinstance(got, torch.Tensor) and got.ndim == 0:
         got = got.item()
@@ -114,8 +133,11 @@ def _(answer, draw):
         raise Mistake(f"The id of a word is asked, an `int`; got {describe(got)}.")
     says = {
         "turned": "That is a - b + c: the step goes from a to b, so it is b - a.",
-        "free": "That is a word of the question; none of the three may be the answer.",
+        "free": f"That is {nearest}, a word of the question: none of the three may be "
+        "the answer.",
         "added": "All three are added: a has to be subtracted.",
+        "kept": "That is b + c: a has to be subtracted.",
+        "alone": "Those are the neighbours of c alone: add the step from a to b.",
         "raw": "The sum was made of rows of different lengths: scale them first.",
         "dot": "The rows have different lengths, and the long ones win a dot product: "
         "scale them to length 1.",
@@ -124,7 +146,6 @@ def _(answer, draw):
     given = {"a": a, "b": b, "c": c, "vectors": vectors}
     hint = "Which row has the largest cosine to v_b - v_a + v_c, the three apart?"
     close(got, known["right"], mistakes=mistakes, given=given, says=hint)
-    return "None of the three, at the smallest angle to the sum."
 
 
 @exercise("04-4", title="Pull and push", minutes=20, difficulty=3, points=4)
@@ -188,8 +209,11 @@ def _(answer, draw):
         for r in range(41)
     ]
     want = kept.index(40)
-    if type(d) is not int or not 1 <= d <= 40:
+    if isinstance(d, torch.Tensor) and d.numel() == 1:
+        d = d.item()
+    if not isinstance(d, int | float) or d not in range(1, 41):
         raise Mistake(f"A whole number from 1 to 40 is asked; got {describe(d)}.")
+    d = int(d)
     if d == 40:
         raise Mistake(
             "That is the rank, at which the approximation *is* the table; the largest "
@@ -249,6 +273,8 @@ def _(answer, draw):
     }
     got = answer.window_means(x, window)
     given = {"x": x, "window": window}
+    if isinstance(got, torch.Tensor) and got.shape == (t, b, d):
+        raise Mistake("The axes are in another order: stack along dim=1.", given=given)
     says = "Work out position 0 and position 3 by hand."
     close(got, want, mistakes=mistakes, given=given, says=says)
     alone = answer.window_means(x, 0)

@@ -98,6 +98,7 @@ PLANTED = {
     "warning": ("figure", {"outputs": [PRINTED, WARNED]}, "stderr"),
     "semicolon": ("figure", {"source": "draw();\n"}, "ends in ';'"),
     "no alt": ("figure", {"metadata": {}}, "without alternative text"),
+    "lost figure": ("figure", {"outputs": [PRINTED]}, "shows no figure"),
     "blank alt": ("figure", {"metadata": {"mystnb": {"image": {"alt": " "}}}}, "without"),
     "file alt": (
         "figure",

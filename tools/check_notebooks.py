@@ -179,13 +179,15 @@ def output_problems(cell):
         yield "holds a warning or other text on stderr: mend its cause"
     if "measured" in tags(cell) and cell.metadata.get("measured") != digest(cell):
         yield "holds measurements of another source: run `make execute`"
+    alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
     if any(m.startswith("image/") for o in cell.outputs for m in o.get("data", {})):
-        image = cell.metadata.get("mystnb", {}).get("image", {})
-        if alt_problem(image.get("alt", "")):
+        if alt_problem(alt):
             yield (
-                f"shows a figure {alt_problem(image.get('alt', ''))}: say in the cell's "
-                "metadata, mystnb.image.alt, what is to be seen"
+                f"shows a figure {alt_problem(alt)}: say in the cell's metadata, "
+                "mystnb.image.alt, what is to be seen"
             )
+    elif alt and cell.execution_count:
+        yield "has an alternative text and shows no figure: does it return the figure?"
 
 
 def alt_problem(alt):

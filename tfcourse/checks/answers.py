@@ -172,6 +172,12 @@ class Answer:
         self.last_call, self.came_back = "", f"`{name}` is {describe(held)}."
         return held
 
+    def number(self, name: str) -> object:
+        """What the learner's variable holds; a tensor of one element as a number."""
+        held = self.value(name)
+        one = isinstance(held, Tensor) and held.numel() == 1
+        return held.item() if one else held
+
     def choice(self, name: str) -> str:
         """The learner's prediction: a variable that holds one of the choices."""
         chosen = self.value(name)

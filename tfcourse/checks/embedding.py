@@ -200,7 +200,7 @@ def _(answer, draw):
     points=3,
 )
 def _(answer, draw):
-    d = answer.value("d")
+    d = answer.number("d")
     seed = torch.Generator().manual_seed(0)
     scores = torch.randn(40, 40, dtype=torch.float64, generator=seed)
     u, s, vh = torch.linalg.svd(scores)
@@ -209,8 +209,6 @@ def _(answer, draw):
         for r in range(41)
     ]
     want = kept.index(40)
-    if isinstance(d, torch.Tensor) and d.numel() == 1:
-        d = d.item()
     if not isinstance(d, int | float) or d not in range(1, 41):
         raise Mistake(f"A whole number from 1 to 40 is asked; got {describe(d)}.")
     d = int(d)

@@ -98,9 +98,7 @@ def _(answer, draw):
     points=3,
 )
 def _(answer, draw):
-    rate = answer.value("rate")
-    if isinstance(rate, torch.Tensor) and rate.numel() == 1:
-        rate = rate.item()
+    rate = answer.number("rate")
     if type(rate) not in (int, float):
         raise Mistake(f"One number is asked, in bits; got {describe(rate)}.")
     nats = -sum(p * math.log(p) for p in (0.2, 0.3, 0.5))

@@ -124,11 +124,9 @@ def _(answer, draw):
     points=3,
 )
 def _(answer, draw):
-    ratio = answer.value("ratio")
+    ratio = answer.number("ratio")
     n, m, k, p = 200, 3000, 50, 400
     left, right = n * m * k + n * k * p, m * k * p + n * m * p
-    if isinstance(ratio, torch.Tensor) and ratio.numel() == 1:
-        ratio = ratio.item()
     if isinstance(ratio, bool) or not isinstance(ratio, int | float):
         raise Mistake(f"A number is asked; got {describe(ratio)}.")
     mistakes = {

@@ -108,9 +108,7 @@ def _(answer, draw):
     points=3,
 )
 def _(answer, draw):
-    lag = answer.value("lag")
-    if isinstance(lag, torch.Tensor) and lag.numel() == 1:
-        lag = lag.item()
+    lag = answer.number("lag")
     if not isinstance(lag, int | float) or lag not in range(1, 200):
         raise Mistake("A whole number from 1 to 199 is asked.")
     lag = int(lag)

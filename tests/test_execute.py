@@ -4,11 +4,11 @@ import pytest
 from little_course import code
 from nbformat.v4 import new_output
 
-from tools.environment import ENVIRONMENT
+from tools.environment import ENVIRONMENT, MEASURING
 from tools.execute import NotebookError, execute, main, repeatable
 from tools.notebooks import read
 
-ENVIRON = "import os\nprint(*(os.environ[name] for name in {names}))"
+ENVIRON = "import os\nprint(*(os.environ[name] for name in {names}), sep='\\n')"
 FIGURE = """\
 import matplotlib.pyplot as plt
 from matplotlib_inline.backend_inline import set_matplotlib_formats
@@ -47,7 +47,9 @@ def test_a_second_run_changes_no_byte_and_keeps_what_was_measured(course):
     assert execute(path, course.root)
     first, before = cells(path), path.read_bytes()
     assert [cell.execution_count for cell in first.values()] == [1, 2, 3, 4, 5, 6]
-    assert first["environment"].outputs[0].text.split() == list(ENVIRONMENT.values())
+    assert first["environment"].outputs[0].text.splitlines() == list(
+        ENVIRONMENT.values()
+    )
     assert "<svg" in first["figure"].outputs[0].data["image/svg+xml"]
     assert [output.text for output in first["slow"].outputs] == ["one\ntwo\n"]
     widget = first["widget"].outputs[0].data["application/vnd.jupyter.widget-view+json"]
@@ -72,6 +74,22 @@ def test_a_measured_cell_of_another_source_is_measured_anew(course):
     )
     execute(path, course.root)
     assert cells(path)["clock"].outputs[0].text == "new\n"
+
+
+def test_a_clock_runs_with_the_kernels_of_the_machine_and_all_else_with_common_ones(
+    course, monkeypatch
+):
+    for name in ENVIRONMENT.keys() - MEASURING.keys():
+        monkeypatch.delenv(name, raising=False)
+    source = "import os\nprint(os.environ.get('MKL_CBWR'))"
+    path = course.notebook(
+        "chapters/01_recurrent.ipynb",
+        code(source, "clock", "measured"),
+        code(source, "digits"),
+    )
+    execute(path, course.root)
+    said = {id: cell.outputs[0].text.strip() for id, cell in cells(path).items()}
+    assert said == {"clock": "None", "digits": ENVIRONMENT["MKL_CBWR"]}
 
 
 @pytest.mark.parametrize(

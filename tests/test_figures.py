@@ -1,6 +1,6 @@
 """Figures: drawn right, the same bytes each time, legible, and never of nothing."""
 
-import io
+import re
 import subprocess
 import sys
 from itertools import combinations, pairwise
@@ -45,9 +45,7 @@ every_example = pytest.mark.parametrize("name", EXAMPLES)
 
 
 def svg(figure):
-    file = io.BytesIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
+    return figures.svg(figure).encode()
 
 
 def tick_labels(axis):
@@ -64,14 +62,35 @@ def test_the_bytes_are_the_same_each_time(name):
 
 def test_the_bytes_are_the_same_in_another_process():
     program = (
-        "import sys; from tfcourse.notebook.figures import lines;"
-        "lines({'a': ([1, 2], [1, 2])}, xlabel='x', ylabel='y')"
-        ".savefig(sys.stdout.buffer, format='svg', metadata={'Date': None})"
+        "import sys; from tfcourse.notebook.figures import lines, svg;"
+        "figure = lines({'a': ([1, 2], [1, 2])}, xlabel='x', ylabel='y');"
+        "sys.stdout.write(svg(figure))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, check=True
     )
     assert done.stdout == svg(lines({"a": ([1, 2], [1, 2])}, xlabel="x", ylabel="y"))
+
+
+def test_the_last_digits_of_what_is_drawn_do_not_show():
+    def curve(factor):
+        values = np.array([1.2345, 55.4321, 800.55]) * factor
+        return lines({"a": (values, values)}, xlabel="x", ylabel="y", logy=True)
+
+    assert svg(curve(1 + 3e-7)) == svg(curve(1))
+    assert svg(curve(1.1)) != svg(curve(1))
+
+
+def test_two_figures_share_no_id():
+    first, second = (
+        svg(lines({"a": ([0, 1], [0, top])}, xlabel="x", ylabel="y"))
+        for top in (1.0, 2.0)
+    )
+    ids = [set(re.findall(rb'id="(f\w+-i\d+)"', text)) for text in (first, second)]
+    assert ids[0] and ids[1] and not ids[0] & ids[1]
+    for text, own in zip((first, second), ids, strict=True):
+        used = set(re.findall(rb'(?:url\(|href=")#(f\w+-i\d+)', text))
+        assert used and used <= own
 
 
 @every_example

@@ -77,11 +77,11 @@ def fit(
     """Train the model in place: guess, measure, differentiate, step. Returns the losses.
 
     batch: step number -> (inputs, targets); loss: (outputs, targets) -> scalar.
-    optimizer: Adam with rate lr unless given (Kingma and Ba 2015); schedule: step ->
+    optimizer: Adam (Kingma and Ba 2015), fused, at rate lr unless given; schedule: step ->
     factor on its learning rate; max_norm: for clip_gradients, None to leave it out.
     FloatingPointError, with the step, when the loss is no longer a finite number.
     """
-    optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=lr)
+    optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     rates = [group["lr"] for group in optimizer.param_groups]
     losses = []
     model.train()

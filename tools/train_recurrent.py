@@ -16,6 +16,7 @@ from tfcourse.data.corpus import load_corpus
 from tfcourse.data.stored import WEIGHTS
 from tfcourse.fitting import cross_entropy, fit, initialize
 from tfcourse.recurrent import LSTMCell, RecurrentModel, RNNCell
+from tools.environment import enter
 from tools.experiments import chapter_cells
 
 CELLS = {"rnn": RNNCell, "lstm": LSTMCell}
@@ -50,7 +51,7 @@ def main(names):
     unknown = set(names) - set(CELLS)
     if unknown:
         sys.exit(f"no such network: {', '.join(unknown)}; known: {', '.join(CELLS)}")
-    torch.set_num_threads(1)
+    enter()
     corpus = load_corpus()
     needed = ("woven-recurrent-imports", "woven-fitting-imports")
     cells = chapter_cells(

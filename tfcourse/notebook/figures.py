@@ -5,6 +5,9 @@ run. Series differ in colour, in dash and in marker, so that no one has to tell
 colours apart; what is empty or not finite is refused by name.
 """
 
+import hashlib
+import re
+from io import StringIO
 from itertools import cycle
 
 import matplotlib
@@ -67,11 +70,32 @@ def setup() -> None:
     if shell := get_ipython():
         inline = InlineBackend.instance(parent=shell)
         inline.shell = shell
-        inline.print_figure_kwargs = {
-            "bbox_inches": None,
-            "metadata": {"Date": None, "Creator": None},
-        }
         inline.figure_formats = {"svg"}
+        shown = shell.display_formatter.formatters["image/svg+xml"]
+        shown.for_type(Figure, svg)
+
+
+def svg(figure: Figure) -> str:
+    """The figure as SVG text that does not depend on the last digits of what is drawn.
+
+    Processors round differently: Matplotlib writes six decimals and hashes all digits
+    into the ids, so numbers are rounded to 1/100 point and ids are counted.
+    """
+    file = StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    text = re.sub(r"scale\([^)]*\)|-?\d+\.\d{3,}", _rounded, file.getvalue())
+    ids = dict.fromkeys(re.findall(r'id="([A-Za-z]+[0-9a-f]{10})"', text))
+    numbered = {old: f"i{number}" for number, old in enumerate(ids)}
+    plain = re.sub(r"[A-Za-z]+[0-9a-f]{10}\b", lambda m: numbered.get(m[0], m[0]), text)
+    own = hashlib.sha256(plain.encode()).hexdigest()[:8]  # ids differ between figures
+    return re.sub(r'(id="|#)(i\d+)(?=[")])', rf"\g<1>f{own}-\2", plain)
+
+
+def _rounded(number: re.Match) -> str:
+    """A number to two decimals; what scales the letters stays as it is."""
+    if number[0].startswith("scale"):
+        return number[0]
+    return f"{round(float(number[0]), 2) + 0.0:g}"  # -0.0 + 0.0 is 0.0
 
 
 def lines(

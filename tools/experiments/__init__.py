@@ -13,6 +13,7 @@ import time
 import torch
 
 from tfcourse.data.stored import RESULTS
+from tools.environment import enter
 from tools.notebooks import ROOT, code_cells, read
 
 
@@ -32,7 +33,7 @@ def chapter_cells(stem, *ids):
 
 def run(name, rows, smoke_rows):
     """Collect the rows (an iterator of dicts), telling each, and store them."""
-    torch.set_num_threads(1)
+    enter()
     smoke = "--smoke" in sys.argv[1:]
     start, collected = time.process_time(), []
     for row in smoke_rows() if smoke else rows():

@@ -5,7 +5,6 @@ without a kernel (book/_ext/course). Where no script runs, a still picture stand
 """
 
 from inspect import getdoc
-from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -44,10 +43,7 @@ class InteractiveFigure(anywidget.AnyWidget):
 
     def svg(self) -> str:
         """The still picture as SVG, the same bytes on every run."""
-        text = StringIO()
-        same = {"Date": None, "Creator": None}
-        self.still().savefig(text, format="svg", metadata=same)
-        return text.getvalue()
+        return figures.svg(self.still())
 
     def settings(self) -> dict:
         """The traits that the figure adds to those of every widget."""

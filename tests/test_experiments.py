@@ -1,7 +1,9 @@
 """Every experiment runs in its smallest case, and its results are stored."""
 
+import json
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -12,8 +14,15 @@ from tools.notebooks import ROOT
 NAMES = sorted(p.stem for p in (ROOT / "tools/experiments").glob("[0-9]*.py"))
 
 
-def test_results_and_experiments_belong_together():
-    assert NAMES and NAMES == sorted(path.stem for path in RESULTS.glob("*.json"))
+def test_every_result_names_the_program_that_makes_it_and_every_program_has_one():
+    commands = {
+        path.stem: json.loads(path.read_text("utf-8"))["command"].split()
+        for path in RESULTS.glob("*.json")
+    }
+    assert all(command[:2] == ["python", "-m"] for command in commands.values())
+    assert all(find_spec(command[2]) for command in commands.values())
+    made = {n for n, c in commands.items() if c[2] == f"tools.experiments.{n}"}
+    assert NAMES and made == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -27,7 +27,14 @@ ENVIRONMENT = MEASURING | {
 }
 
 
-def enter():
-    """Start this program again in ENVIRONMENT, unless it is there already."""
-    if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
-        os.execve(sys.executable, sys.orig_argv, os.environ | ENVIRONMENT)
+def inside(environment):
+    """The variables of this process, with these in place of any such environment's."""
+    own = {n: value for n, value in os.environ.items() if n not in ENVIRONMENT}
+    return own | environment
+
+
+def enter(environment=ENVIRONMENT):
+    """Start this program again in the environment, unless it is there already."""
+    wanted = inside(environment)
+    if wanted != dict(os.environ):
+        os.execve(sys.executable, sys.orig_argv, wanted)

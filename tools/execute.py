@@ -21,7 +21,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import from_dict
 
-from tools.environment import ENVIRONMENT, MEASURING
+from tools.environment import ENVIRONMENT, MEASURING, inside
 from tools.notebooks import (
     ROOT,
     code_cells,
@@ -98,7 +98,7 @@ def run(notebook, path, root, environment=ENVIRONMENT):
         ),
     )
     try:
-        asyncio.run(client.async_execute(env=os.environ | environment))
+        asyncio.run(client.async_execute(env=inside(environment)))
         return list(client.widget_state)
     except CellExecutionError as error:
         message = f"{error.ename}: {error.evalue}".splitlines()[0].rstrip(": ")

@@ -3,13 +3,12 @@
 usage: python -m tools.run_tests [--list | STEP ...]
 """
 
-import os
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 
-from tools.environment import ENVIRONMENT
+from tools.environment import ENVIRONMENT, inside
 from tools.notebooks import ROOT
 
 
@@ -61,7 +60,7 @@ def run(steps):
         print(f"$ python -m {step.command}", flush=True)
         start = time.perf_counter()
         command = [sys.executable, "-m", *step.command.split()]
-        environment = os.environ | (ENVIRONMENT if "pytest" in command else {})
+        environment = inside(ENVIRONMENT) if "pytest" in command else None
         if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
             failed.append(step.name)
         times.append((step.name, time.perf_counter() - start))

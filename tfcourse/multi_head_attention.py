@@ -85,8 +85,9 @@ class HeadProjections(nn.Module):
     ValueError where n_heads does not divide d_model, or n_kv_heads n_heads.
     """
 
-    def __init__(self, d_model: int, n_heads: int, n_kv_heads: int, bias: bool):
+    def __init__(self, d_model: int, n_heads: int, n_kv_heads: int | None, bias: bool):
         super().__init__()
+        n_kv_heads = n_heads if n_kv_heads is None else n_kv_heads
         if n_heads < 1 or d_model % n_heads:
             raise ValueError(
                 "d_model must be divisible by n_heads; "
@@ -134,7 +135,6 @@ class MultiHeadAttention(nn.Module):
         rotate: Callable[[Tensor, Tensor], Tensor] | None = None,
     ):
         super().__init__()
-        n_kv_heads = n_heads if n_kv_heads is None else n_kv_heads
         self.qkv = HeadProjections(d_model, n_heads, n_kv_heads, bias)
         self.out = nn.Linear(d_model, d_model, bias=bias)
         self.rotate = rotate

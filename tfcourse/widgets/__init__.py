@@ -300,19 +300,19 @@ class AttentionPlayground(InteractiveFigure):
     table = traitlets.Dict(
         {
             "the": [0.9, 0.0, -0.6, -0.8, -1.2, -1.0],
-            "cat": [-1.0, 1.2, 1.6, 1.3, 1.5, 0.9],
+            "cat": [-1.0, 1.2, 1.2, 1.5, 1.5, 0.9],
             "sat": [1.2, 1.0, -1.2, 0.7, 0.2, 1.7],
             "on": [1.4, -1.0, -1.5, -0.9, -0.7, 0.3],
             "mat": [0.3, -0.6, 1.7, -1.2, 1.0, -1.4],
             "because": [-1.0, 0.9, -0.8, -1.6, -1.5, 0.7],
-            "it": [2.0, 1.4, 0.5, 0.4, 0.3, 0.0],
+            "it": [2.3, 1.0, 0.5, 0.4, 0.3, 0.0],
             "was": [0.4, 1.8, -1.6, 0.1, -0.5, -0.6],
             "tired": [1.0, 2.0, -0.4, 1.6, -1.1, 1.6],
         }
     ).tag(sync=True)
     axes = traitlets.List(["names a thing", "is alive"]).tag(sync=True)
-    across = traitlets.Float(2.0).tag(sync=True)
-    up = traitlets.Float(1.4).tag(sync=True)
+    across = traitlets.Float(2.3).tag(sync=True)
+    up = traitlets.Float(1.0).tag(sync=True)
     place = traitlets.Int(7).tag(sync=True)
     causal = traitlets.Bool(False).tag(sync=True)
 

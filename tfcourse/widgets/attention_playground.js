@@ -213,7 +213,7 @@ function render({ model, el }) {
 
   const left = h("div", { style: "cursor: crosshair" });
   const right = h("div", {});
-  const halves = [["query and keys", left], ["values, and their mix", right]].map(
+  const halves = [["query and keys (drag q)", left], ["values, and their mix", right]].map(
     ([title, holder]) => h("div", {}, h("p", { class: "tfc-axis" }, title), holder),
   );
   const heads = [["word"], ["q·k/√2"], ["weight", 2]].map(([name, span = 1]) =>

@@ -1,6 +1,7 @@
 // Attention maps of several heads side by side; the row of one query is lit in all of them.
 const TRAITS = ["tokens", "weights", "jobs", "query"];
 const LETTER = 6.4; // pixels, of the labels
+const [NARROW, WIDE, GAP] = [176, 280, 19]; // pixels, of the maps
 const LEAST = 10; // a smaller cell has no label, but in the row that is lit
 
 /** The key that each head looks at most, and its weight, for one query; key −1: all alike. */
@@ -26,8 +27,8 @@ function sentence(tokens, best, query) {
   return `Query “${short(tokens[query])}”, number ${query + 1}: ${parts.join("; ")}.`;
 }
 
-/** One map: queries down, keys across, darker where the weight is larger. */
-function map(tokens, matrix, query, best, width) {
+/** One map: queries down, keys across, the darker the nearer the weight is to `top`. */
+function map(tokens, matrix, top, query, best, width) {
   const names = tokens.map(short);
   const margin = 8 + LETTER * Math.max(...names.map((name) => name.length));
   const cell = Math.min(30, (width - margin - 2) / tokens.length);
@@ -42,9 +43,10 @@ function map(tokens, matrix, query, best, width) {
   const rows = matrix.map((row, i) => {
     const cells = row.map((value, j) => {
       const at = { x: j * cell, y: i * cell, width: cell + 0.3, height: cell + 0.3 };
-      return s("rect", { ...at, style: `fill: var(--tfc-blue); fill-opacity: ${Number(value.toFixed(3))}` });
+      const share = (value / top).toFixed(3);
+      return s("rect", { ...at, style: `fill: var(--tfc-blue); fill-opacity: ${share}` });
     });
-    return s("g", { opacity: i === query ? 1 : 0.55, "data-query": i }, ...cells);
+    return s("g", { opacity: i === query ? 1 : 0.6, }, ...cells);
   });
   const left = tokens.flatMap((_, i) =>
     label(i, i === query, { x: -4, y: (i + 0.5) * cell + 4, "text-anchor": "end" }),
@@ -91,11 +93,11 @@ function render({ model, el }) {
   const { box, says, say } = frame(el, "Attention maps of several heads");
   const count = model.get("tokens").length;
   const format = (i) => `${short(model.get("tokens")[i])} (${i + 1} of ${count})`;
-  const field = { trait: "query", label: "query ↓ (the word that asks)", min: 0, max: count - 1 };
+  const field = { trait: "query", label: "query, the word that asks", min: 0, max: count - 1 };
   const maps = h("div", {});
   maps.style.cssText =
-    "display: grid; gap: 0.9rem 1.2rem; cursor: crosshair;" +
-    "grid-template-columns: repeat(auto-fill, minmax(min(12.5rem, 100%), 1fr))";
+    `display: grid; align-items: end; gap: 0.9rem ${GAP}px; cursor: crosshair;` +
+    `grid-template-columns: repeat(auto-fill, minmax(min(${NARROW}px, 100%), 1fr))`;
   const sliders = h("div", { class: "tfc-sliders" }, slider(model, { ...field, step: 1, format }));
   box.append(sliders, maps, says);
   point(maps, model);
@@ -103,11 +105,12 @@ function render({ model, el }) {
   redraw(model, TRAITS, maps, (width) => {
     const [tokens, weights, jobs, query] = TRAITS.map((trait) => model.get(trait));
     const best = strongest(weights, query);
-    const columns = Math.max(1, Math.floor((width + 19) / (200 + 19)));
-    const each = Math.min(260, (width - 19 * (columns - 1)) / columns);
+    const columns = Math.max(1, Math.floor((width + GAP) / (NARROW + GAP)));
+    const each = Math.min(WIDE, (width - GAP * (columns - 1)) / columns);
+    const top = Math.max(...weights.flat(2)) || 1;
     const shown = weights.map((matrix, i) => {
       const { key, weight } = best[i];
-      const title = h("p", { class: "tfc-axis", style: "min-height: 2.9em" });
+      const title = h("p", { class: "tfc-axis" });
       title.append(h("strong", {}, `head ${i + 1}`), jobs[i] ? `: ${jobs[i]}` : "");
       const told = h("p", { style: "margin: 0.2rem 0 0; font-size: 0.9rem" });
       told.append(
@@ -115,7 +118,7 @@ function render({ model, el }) {
         h("strong", {}, key < 0 ? "all alike" : short(tokens[key])),
         ` ${weight.toFixed(2)}`,
       );
-      return h("div", {}, title, map(tokens, matrix, query, best[i], each), told);
+      return h("div", {}, title, map(tokens, matrix, top, query, best[i], each), told);
     });
     maps.replaceChildren(...shown);
     say(sentence(tokens, best, query));

@@ -41,7 +41,7 @@ function attend(words, table, query, seen) {
   return { scores, weights, mix };
 }
 
-const number = (x) => x.toFixed(2).replace(/^-(0\.0*)$/, "$1").replace("-", "−");
+const number = (x, digits = 2) => x.toFixed(digits).replace(/^-(0\.0*)$/, "$1").replace("-", "−");
 
 function sentence(words, place, seen, weights, mix) {
   const order = words.map((_, i) => i).sort((one, other) => weights[other] - weights[one]);
@@ -51,7 +51,7 @@ function sentence(words, place, seen, weights, mix) {
   const behind = hidden > 1 ? `the ${hidden} words after it are` : "the word after it is";
   const mask = hidden ? ` (${behind} masked)` : "";
   const most = `“${words[place]}” puts most weight on ${words[first]}: ${number(weights[first])}`;
-  return `${most}${then}${mask}. Mix of the values: (${mix.map(number).join(", ")}).`;
+  return `${most}${then}${mask}. Mix of the values: (${mix.map((x) => number(x)).join(", ")}).`;
 }
 
 /** What is known of the words' vectors, for those who type their own sentence. */
@@ -148,16 +148,17 @@ function valuePlane(words, values, weights, mix, size) {
 
 /** A row of the table: a word to press, its score, and its weight as bar and number. */
 function makeRow(word, press) {
-  const button = h("button", { type: "button", class: "tfc-pick" }, word);
+  const button = h("button", { type: "button" }, word);
+  button.style.cssText = "max-width: 8rem; overflow: hidden; text-overflow: ellipsis";
   button.addEventListener("click", press);
   const score = h("td", { class: "tfc-number" });
   const bar = h("span", { class: "tfc-bar" });
   const weight = h("td", { class: "tfc-number" });
   const track = h("td", { class: "tfc-track" }, h("span", {}, bar));
-  const row = h("tr", {}, h("th", { scope: "row" }, button), score, track, weight);
+  const row = h("tr", { class: "tfc-entry-0" }, h("th", { scope: "row" }, button), score, track, weight);
   const show = (asks, masked, value, share) => {
     button.setAttribute("aria-pressed", String(asks));
-    row.className = `tfc-entry-0 ${masked ? "tfc-masked" : ""}`;
+    button.className = `tfc-pick ${masked ? "tfc-masked" : ""}`;
     score.textContent = masked ? "masked" : number(value);
     bar.style.width = `${100 * share}%`;
     weight.textContent = number(share);
@@ -208,7 +209,7 @@ function render({ model, el }) {
   });
   const sliders = ["across", "up"].map((trait, i) => {
     const label = `query: ${model.get("axes")[i]}`;
-    return slider(model, { trait, label, min: -3, max: 3, step: 0.1, format: number });
+    return slider(model, { trait, label, min: -3, max: 3, step: 0.1, format: (x) => number(x, 1) });
   });
 
   const left = h("div", { style: "cursor: crosshair" });

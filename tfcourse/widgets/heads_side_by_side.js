@@ -1,8 +1,8 @@
 // Attention maps of several heads side by side; the row of one query is lit in all of them.
 const TRAITS = ["tokens", "weights", "jobs", "query"];
 const LETTER = 6.4; // pixels, of the labels
-const [NARROW, WIDE, GAP] = [176, 280, 19]; // pixels, of the maps
-const LEAST = 10; // a smaller cell has no label, but in the row that is lit
+const [WIDE, GAP] = [280, 19]; // pixels, of the maps
+const LEAST = 9; // a smaller cell has no label, but in the row that is lit
 
 /** The key that each head looks at most, and its weight, for one query; key −1: all alike. */
 function strongest(weights, query) {
@@ -34,7 +34,7 @@ function map(tokens, matrix, top, query, best, width) {
   const cell = Math.min(30, (width - margin - 2) / tokens.length);
   const size = cell * tokens.length;
   const fits = cell >= LEAST;
-  const letters = "font-size: 11px; fill: var(--tfc-ink)";
+  const letters = `font-size: ${Math.min(11, Math.max(cell, LEAST))}px; fill: var(--tfc-ink)`;
   const label = (i, lit, place) => {
     if (!fits && !lit) return [];
     const weight = lit ? "font-weight: 700" : "opacity: 0.8";
@@ -96,8 +96,7 @@ function render({ model, el }) {
   const field = { trait: "query", label: "query, the word that asks", min: 0, max: count - 1 };
   const maps = h("div", {});
   maps.style.cssText =
-    `display: grid; align-items: end; gap: 0.9rem ${GAP}px; cursor: crosshair;` +
-    `grid-template-columns: repeat(auto-fill, minmax(min(${NARROW}px, 100%), 1fr))`;
+    `display: grid; align-items: end; gap: 0.9rem ${GAP}px; cursor: crosshair`;
   const sliders = h("div", { class: "tfc-sliders" }, slider(model, { ...field, step: 1, format }));
   box.append(sliders, maps, says);
   point(maps, model);
@@ -105,7 +104,9 @@ function render({ model, el }) {
   redraw(model, TRAITS, maps, (width) => {
     const [tokens, weights, jobs, query] = TRAITS.map((trait) => model.get(trait));
     const best = strongest(weights, query);
-    const columns = Math.max(1, Math.floor((width + GAP) / (NARROW + GAP)));
+    const narrow = tokens.length > 14 ? 250 : 176;
+    const columns = Math.max(1, Math.floor((width + GAP) / (narrow + GAP)));
+    maps.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
     const each = Math.min(WIDE, (width - GAP * (columns - 1)) / columns);
     const top = Math.max(...weights.flat(2)) || 1;
     const shown = weights.map((matrix, i) => {

@@ -49,10 +49,11 @@ function picture(scores, temperature, width, label) {
   const weights = softmax(scores, temperature);
   const shares = rescaled(scores);
   const lowest = scores.some((score) => score < 0) ? -1 : 0;
-  const [left, top, bottom] = [34, 18, HEIGHT - 24];
+  const [left, top, bottom] = [34, 18, HEIGHT - (lowest ? 40 : 24)];
   const y = (value) => top + ((1 - value) / (1 - lowest)) * (bottom - top);
   const group = (width - left) / scores.length;
   const bar = Math.min(40, 0.4 * group);
+  const letters = `fill: var(--tfc-ink); font-size: ${group < 70 ? 10.5 : 12.5}px`;
 
   const grid = s("g", { class: "tfc-grid" });
   for (let level = lowest; level <= 1; level += 0.5) {
@@ -70,14 +71,14 @@ function picture(scores, temperature, width, label) {
       const at = { x: x + bar / 2, "text-anchor": "middle", y: value < 0 ? low + 14 : high - 5 };
       return [
         s("rect", { ...size, rx: 2, style: `${LOOKS[kind]}; stroke-width: 1.5` }),
-        s("text", { ...at, style: "fill: var(--tfc-ink)" }, two(value)),
+        s("text", { ...at, style: letters }, two(value)),
       ];
     };
     const at = { x: middle, y: HEIGHT - 4, "text-anchor": "middle" };
     return [
       ...draw(weights[i], middle - bar - 2, "softmax"),
       ...(shares ? draw(shares[i], middle + 2, "rescaled") : []),
-      s("text", at, `score ${one(score)}`),
+      s("text", at, one(score)),
     ];
   });
   const shape = { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT };
@@ -135,8 +136,10 @@ function render({ model, el }) {
   const fewer = button("remove the last", () => change(model.get("scores").slice(0, -1)));
   const scores = Array.from({ length: MOST }, (_, i) => scoreSlider(model, i));
   const plot = h("div", {});
+  const title = h("p", { class: "tfc-axis" }, "↑ weight, → score");
   box.append(
     h("div", { class: "tfc-sliders" }, temperatureSlider(model)),
+    title,
     plot,
     legend(),
     h("div", { class: "tfc-sliders", style: "margin-top: 0.8rem" }, ...scores),

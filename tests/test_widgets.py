@@ -8,8 +8,11 @@ import traitlets
 
 from tfcourse import widgets
 from tfcourse.widgets import (
+    AttentionPlayground,
     Directions,
+    HeadsSideBySide,
     SoftLookup,
+    SoftmaxTemperature,
     SpectralRadius,
     TransitionTable,
     VoteStepper,
@@ -147,3 +150,76 @@ def test_directions_lead_to_the_words_that_they_should():
     assert reached("dog", first=0, second=1) == "terrier"
     assert reached("dog", first=1, second=1) == "stray"
     assert reached("cat", first=0, second=1) == "alley cat"
+
+
+def test_attention_is_the_softmax_of_the_scaled_scores_and_mixes_the_values():
+    figure = AttentionPlayground(sentence="cat mat it", across=1.0, up=0.5)
+    table = np.array([figure.table[word] for word in ("cat", "mat", "it")])
+    scores = table[:, 2:4] @ [1.0, 0.5] / np.sqrt(2)
+    weights = np.exp(scores) / np.exp(scores).sum()
+    for found, expected in zip(
+        figure.attend(), (scores, weights, weights @ table[:, 4:]), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(drawn(figure), weights)
+
+
+def test_it_means_the_cat_and_behind_the_mask_it_cannot_see_what_follows():
+    figure = AttentionPlayground()
+    words = figure.sentence.split()
+    assert words[figure.place] == "it"
+    assert figure.table["it"][:2] == [figure.across, figure.up]
+    _, weights, _ = figure.attend()
+    assert words[weights.argmax()] == "cat" and 0.5 < weights.max() < 0.8
+    assert weights[-1] > 0.01
+    figure.causal = True
+    _, masked, _ = figure.attend()
+    assert masked[8:].sum() == 0 and abs(masked.sum() - 1) < 1e-12
+    np.testing.assert_allclose(masked[:8], weights[:8] / weights[:8].sum())
+
+
+def test_every_word_has_vectors_and_the_same_ones_each_time():
+    figure = AttentionPlayground()
+    cat, other = figure.vectors("Cat,"), figure.vectors("dragon")
+    np.testing.assert_array_equal(cat.ravel(), figure.table["cat"])
+    np.testing.assert_array_equal(other, figure.vectors("dragon"))
+    assert other.shape == (3, 2) and abs(other).max() <= 1.6
+    assert (other != figure.vectors("dragons")).any()
+    with pytest.raises(ValueError, match="no word"):
+        AttentionPlayground(sentence=" ").still()
+
+
+def test_softmax_of_two_one_zero_and_its_temperature():
+    np.testing.assert_allclose(
+        SoftmaxTemperature().softmax(), [0.665, 0.245, 0.090], atol=5e-4
+    )
+    np.testing.assert_allclose(drawn(SoftmaxTemperature())[3:], [2 / 3, 1 / 3, 0])
+    cold = SoftmaxTemperature(scores=[5.0, -3.0, 4.0], temperature=0.1)
+    np.testing.assert_allclose(cold.softmax(), [1, 0, 0], atol=1e-4)
+    assert len(drawn(SoftmaxTemperature(scores=[1.0, 1.0, -2.0]))) == 3
+
+
+def test_heads_to_begin_with_are_weights_that_do_their_jobs():
+    figure = HeadsSideBySide()
+    weights = np.array(figure.weights)
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=0.005)
+    named = [figure.tokens[key] for key, _ in figure.strongest()]
+    assert named[:2] == ["because", "cat"]
+    assert weights[2].min() == weights[2].max()
+    image = figure.still().axes[0].images[0]
+    np.testing.assert_array_equal(image.get_array(), weights[:, 7])
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"jobs": ["one"]},
+            r"1 jobs and 10 tokens need weights of shape \(1, 10, 10\)",
+        ),
+        ({"query": 10}, "query must be from 0 to 9; got 10"),
+    ],
+)
+def test_heads_that_do_not_fit_are_refused(given, words):
+    with pytest.raises(ValueError, match=words):
+        HeadsSideBySide(**given).still()

@@ -147,7 +147,10 @@ def test_a_playground_shows_its_still_picture_and_its_caption(build):
 def test_an_unknown_playground_is_told(build):
     _, told = build("```{playground} Nothing\n```")
     assert "index.md:3" in told
-    assert "there is no interactive figure 'Nothing'; there are: Directions, " in told
+    assert (
+        "there is no interactive figure 'Nothing'; there are: AttentionPlayground, "
+        in told
+    )
 
 
 def test_a_widget_in_a_notebook_keeps_its_picture_as_fallback(build, tmp_path):

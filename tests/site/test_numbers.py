@@ -6,7 +6,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tfcourse.widgets import Directions, TransitionTable, VoteStepper
+from tfcourse.widgets import (
+    AttentionPlayground,
+    Directions,
+    HeadsSideBySide,
+    SoftmaxTemperature,
+    TransitionTable,
+    VoteStepper,
+)
 
 KEYS = [25, 75, 165, 280]
 
@@ -124,3 +131,52 @@ def test_a_word_goes_the_same_way_in_the_browser(call, start):
     given = [figure.words, start, figure.directions, [0.4, 1.3]]
     path = call("Directions.journey", *given)
     np.testing.assert_allclose(path, figure.journey(start), atol=1e-12)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("sentence", ["", "The cat, or an Öre? constructor ?! 猫 𝔸 it"])
+def test_a_sentence_attends_as_in_python(call, sentence, causal):
+    figure = AttentionPlayground(across=-1.3, up=2.1, place=4, causal=causal)
+    figure.sentence = sentence or figure.sentence
+    words = call("AttentionPlayground.split", figure.sentence)
+    for word in words:
+        found = call("AttentionPlayground.vectors", word, figure.table)
+        three = [found[name] for name in ("query", "key", "value")]
+        np.testing.assert_array_equal(three, figure.vectors(word))
+    seen = 5 if causal else len(words)
+    found = call("AttentionPlayground.attend", words, figure.table, [-1.3, 2.1], seen)
+    for name, expected in zip(
+        ("scores", "weights", "mix"), figure.attend(), strict=True
+    ):
+        np.testing.assert_allclose(found[name], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.7, 1, 10])
+@pytest.mark.parametrize("scores", [[2, 1, 0], [-3, 5, 5, 4.9, -1]])
+def test_softmax_of_scores(call, scores, temperature):
+    weights = call("SoftmaxTemperature.softmax", scores, temperature)
+    figure = SoftmaxTemperature(scores=scores, temperature=temperature)
+    np.testing.assert_allclose(weights, figure.softmax(), rtol=1e-11)
+    entropy = -sum(p * np.log2(p) for p in figure.softmax() if p > 0)
+    np.testing.assert_allclose(call("SoftmaxTemperature.bits", weights), entropy)
+    shares = call("SoftmaxTemperature.rescaled", scores)
+    np.testing.assert_allclose(shares, np.array(scores) / sum(scores))
+
+
+def test_rescaling_is_told_where_it_makes_no_weights(call):
+    assert call("SoftmaxTemperature.rescaled", [1, -3, 2]) is None
+    assert "sum to 0" in call("SoftmaxTemperature.verdict", [1, -3, 2], 1)
+    assert "no weights" in call("SoftmaxTemperature.verdict", [1, -2, 2], 1)
+    told = call("SoftmaxTemperature.verdict", [1, 1, 1, 1], 3)
+    assert "0.25, 0.25, 0.25, 0.25: 2.00 of at most 2.00 bits" in told
+
+
+def test_the_strongest_keys_are_those_of_python(call):
+    figure = HeadsSideBySide()
+    for query in range(len(figure.tokens)):
+        figure.query = query
+        found = call("HeadsSideBySide.strongest", figure.weights, query)
+        expected = figure.strongest()
+        for (key, weight), one in zip(expected[:2], found[:2], strict=True):
+            assert (one["key"], one["weight"]) == (key, weight)
+        assert found[2] == {"key": -1, "weight": 0.1}  # all alike

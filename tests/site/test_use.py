@@ -5,9 +5,12 @@ from playwright.sync_api import expect
 
 # What each figure says first, and how many sliders it has.
 FIGURES = {
+    "AttentionPlayground": ("Press a word to let it ask", 2),
     "Directions": ("dog + ", 4),
+    "HeadsSideBySide": ("head 1 looks at", 1),
     "RowLookup": ("The product is", 3),
     "SoftLookup": ("The answer is a mixture", 2),
+    "SoftmaxTemperature": ("Softmax at temperature", 4),
     "SpectralRadius": ("At lag 50 the gradient", 3),
     "TransitionTable": ("draws first", 1),
     "VoteStepper": ("all together", 1),
@@ -175,3 +178,108 @@ def test_the_mask_is_switched_by_keyboard(open_figure, page):
     expect(told).to_have_text("After “ran”: please wins over down, 1 to 0.")
     box.get_by_role("button", name="the battery’s command").click()
     expect(told).to_have_text("After “ran”: down wins over please, 1 to 0.")
+
+
+def test_behind_the_causal_mask_a_word_sees_none_that_come_later(open_figure, page):
+    box = open_figure("AttentionPlayground")
+    told = box.get_by_role("status")
+    expect(told).to_contain_text("“it” puts most weight on cat")
+    expect(told).not_to_contain_text("masked")
+    mask = box.get_by_role("button", name="causal mask")
+    mask.focus()
+    page.keyboard.press("Enter")
+    expect(mask).to_have_attribute("aria-pressed", "true")
+    expect(told).to_contain_text("the 2 words after it are masked")
+    expect(box.locator(".tfc-masked")).to_have_text(["was", "tired"])
+    word = box.get_by_role("button", name="cat")
+    word.focus()
+    page.keyboard.press("Enter")
+    expect(word).to_have_attribute("aria-pressed", "true")
+    expect(word).to_be_focused()
+    expect(told).to_contain_text("“cat” puts most weight on cat")
+    expect(told).to_contain_text("the 8 words after it are masked")
+    expect(box.get_by_label("query: is alive")).to_have_value("1.2")
+
+
+def test_attention_reads_a_sentence_that_is_typed(open_figure):
+    box = open_figure("AttentionPlayground")
+    field = box.get_by_label("sentence")
+    field.fill("The cat, constructor and __proto__")
+    rows = box.locator("tbody tr")
+    expect(rows.locator("th")).to_have_text(
+        ["The", "cat,", "constructor", "and", "__proto__"]
+    )
+    note = box.get_by_text("made from their letters")
+    expect(note).to_contain_text("constructor, and, __proto__")
+    told = box.get_by_role("status")
+    expect(told).to_contain_text("“__proto__” puts most weight on")
+    field.fill("  ")
+    expect(told).to_contain_text("nothing to attend to")
+    expect(rows).to_have_count(0)
+    field.fill("cat")
+    expect(told).to_contain_text("“cat” puts most weight on cat: 1.00.")
+
+
+def test_the_query_of_attention_can_be_dragged(open_figure, page):
+    box = open_figure("AttentionPlayground")
+    knob = box.locator(".tfc-knob").bounding_box()
+    keys = box.locator("svg").first.bounding_box()
+    page.mouse.move(knob["x"] + knob["width"] / 2, knob["y"] + knob["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(keys["x"] + keys["width"] / 2, keys["y"] + keys["height"] - 5)
+    page.mouse.up()
+    expect(box.get_by_label("query: names a thing")).to_have_value("0")
+    expect(box.get_by_label("query: is alive")).to_have_value("-3")
+    expect(box.get_by_role("status")).to_contain_text("most weight on because")
+
+
+def test_softmax_is_a_soft_arg_max(open_figure):
+    box = open_figure("SoftmaxTemperature")
+    told = box.get_by_role("status")
+    expect(told).to_contain_text(
+        "temperature 1 gives 0.67, 0.24, 0.09: 1.20 of at most"
+    )
+    temperature = box.get_by_label("temperature T")
+    temperature.press("Home")
+    expect(told).to_contain_text("temperature 0.1 gives 1.00, 0.00, 0.00: 0.00 of")
+    expect(told).to_contain_text("Rescaling gives 0.67, 0.33, 0.00, at any")
+    temperature.press("End")
+    expect(told).to_contain_text("temperature 10 gives 0.37, 0.33, 0.30: 1.58 of")
+    box.get_by_label("score 3").press("Home")
+    expect(told).to_contain_text("sum to 0: rescaling would divide by it")
+    box.get_by_label("score 2").press("ArrowLeft")
+    expect(told).to_contain_text("−20.00, −9.00, 30.00, which are no weights")
+
+
+def test_scores_are_added_and_removed_from_three_to_five(open_figure):
+    box = open_figure("SoftmaxTemperature")
+    more = box.get_by_role("button", name="add a score")
+    fewer = box.get_by_role("button", name="remove the last")
+    expect(fewer).to_have_attribute("aria-disabled", "true")
+    sliders = box.get_by_role("slider")
+    for count in (5, 6, 6):  # with that of the temperature
+        more.press("Enter")
+        expect(sliders).to_have_count(count)
+    expect(more).to_have_attribute("aria-disabled", "true")
+    for count in (5, 4, 4):
+        fewer.press("Enter")
+        expect(sliders).to_have_count(count)
+    expect(box.get_by_role("status")).to_contain_text("of at most 1.58 bits")
+
+
+def test_pointing_at_a_row_lights_it_in_every_head(open_figure, page):
+    box = open_figure("HeadsSideBySide")
+    maps = box.locator("svg")
+    slider = box.get_by_role("slider")
+    last = int(slider.get_attribute("max"))
+    lit = maps.nth(0).locator("g[opacity='1']")
+    first = lit.bounding_box()
+    slider.press("End")
+    expect(slider).to_have_value(str(last))
+    expect(box.get_by_role("status")).to_contain_text(f"number {last + 1}: head 1")
+    assert lit.bounding_box()["y"] > first["y"]
+    maps.nth(1).scroll_into_view_if_needed()
+    row = maps.nth(1).locator("g").nth(1).bounding_box()
+    page.mouse.move(row["x"] + 30, row["y"] + row["height"] / 2)
+    expect(slider).to_have_value("1")
+    expect(box.locator("g[opacity='1']")).to_have_count(maps.count())

@@ -4,6 +4,7 @@ In JupyterLab anywidget runs the module; in the published page the same text run
 without a kernel (book/_ext/course). Where no script runs, a still picture stands.
 """
 
+import re
 from inspect import getdoc
 from itertools import pairwise
 from pathlib import Path
@@ -16,9 +17,12 @@ from matplotlib.figure import Figure
 from tfcourse.notebook import figures
 
 __all__ = [
+    "AttentionPlayground",
     "Directions",
+    "HeadsSideBySide",
     "RowLookup",
     "SoftLookup",
+    "SoftmaxTemperature",
     "SpectralRadius",
     "TransitionTable",
     "VoteStepper",
@@ -278,4 +282,158 @@ class Directions(InteractiveFigure):
             ylabel=f"up, seen from {self.tilt}° above",
             arrows=[pair for path in paths for pair in pairwise(path)],
             equal=True,
+        )
+
+
+class AttentionPlayground(InteractiveFigure):
+    """Attention over a short sentence: scores, weights and the mix of the values.
+
+    `table` holds six numbers a word, its query, key and value; those of other words are
+    made from their letters, and mean nothing. The word number `place` asks, with the
+    query (`across`, `up`); behind a `causal` mask it does not see the words after it.
+    """
+
+    _esm = _module("attention_playground.js")
+    sentence = traitlets.Unicode("the cat sat on the mat because it was tired").tag(
+        sync=True
+    )
+    table = traitlets.Dict(
+        {
+            "the": [0.9, 0.0, -0.6, -0.8, -1.2, -1.0],
+            "cat": [-1.0, 1.2, 1.2, 1.5, 1.5, 0.9],
+            "sat": [1.2, 1.0, -1.2, 0.7, 0.2, 1.7],
+            "on": [1.4, -1.0, -1.5, -0.9, -0.7, 0.3],
+            "mat": [0.3, -0.6, 1.7, -1.2, 1.0, -1.4],
+            "because": [-1.0, 0.9, -0.8, -1.6, -1.5, 0.7],
+            "it": [2.3, 1.0, 0.5, 0.4, 0.3, 0.0],
+            "was": [0.4, 1.8, -1.6, 0.1, -0.5, -0.6],
+            "tired": [1.0, 2.0, -0.4, 1.6, -1.1, 1.6],
+        }
+    ).tag(sync=True)
+    axes = traitlets.List(["names a thing", "is alive"]).tag(sync=True)
+    across = traitlets.Float(2.3).tag(sync=True)
+    up = traitlets.Float(1.0).tag(sync=True)
+    place = traitlets.Int(7).tag(sync=True)
+    causal = traitlets.Bool(False).tag(sync=True)
+
+    def vectors(self, word: str) -> np.ndarray:
+        """Query, key and value of a word: (3, 2)."""
+        name = re.sub(r"[\W_]", "", word.lower()) or word
+        return np.reshape(self.table.get(name, _hashed(name)), (3, 2))
+
+    def attend(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The scores and the weights of the words, and the mix of their values."""
+        words = self.sentence.split()[:12]
+        if not words:
+            raise ValueError("the sentence has no word: there is nothing to attend to")
+        _, keys, values = np.stack([self.vectors(word) for word in words], axis=1)
+        scores = keys @ (self.across, self.up) / np.sqrt(2)
+        hidden = self.causal & (np.arange(len(words)) > self.place)
+        powers = np.where(hidden, 0.0, np.exp(scores - scores[~hidden].max()))
+        weights = powers / powers.sum()
+        return scores, weights, weights @ values
+
+    def still(self) -> Figure:
+        _, weights, _ = self.attend()
+        words = self.sentence.split()[: len(weights)]
+        asks = words[min(self.place, len(words) - 1)]
+        return figures.bars(
+            words, weights, ylabel=f"weight, when “{asks}” asks", fmt=".2f"
+        )
+
+
+def _hashed(word: str) -> list[float]:
+    """Six numbers from −1.6 to 1.6 for any letters (FNV-1a), as in the browser."""
+    numbers = []
+    for number in range(6):
+        state = 0x811C9DC5
+        for sign in f"{number}{word}":
+            state = (state ^ ord(sign)) * 0x01000193 % 2**32
+        numbers.append((state % 33 - 16) / 10)
+    return numbers
+
+
+class SoftmaxTemperature(InteractiveFigure):
+    """The softmax of a few scores at a temperature, beside the scores merely rescaled.
+
+    `scores` are three to five numbers from -3 to 5, `temperature` is from 0.1 to 10.
+    Rescaled is score / sum of the scores, where that sum is not 0.
+    """
+
+    _esm = _module("softmax_temperature.js")
+    scores = traitlets.List([2.0, 1.0, 0.0]).tag(sync=True)
+    temperature = traitlets.Float(1.0).tag(sync=True)
+
+    def softmax(self) -> np.ndarray:
+        """The weights, one for each score."""
+        scores = np.array(self.scores) / self.temperature
+        powers = np.exp(scores - scores.max())
+        return powers / powers.sum()
+
+    def still(self) -> Figure:
+        bars = {"softmax of": self.softmax()}
+        if abs(sum(self.scores)) > 1e-9:
+            bars["share of"] = np.array(self.scores) / sum(self.scores)
+        return figures.bars(
+            [f"{kind} {score:g}" for kind in bars for score in self.scores],
+            np.concatenate(list(bars.values())),
+            ylabel="weight",
+            fmt=".2f",
+        )
+
+
+TOY = ("the", "cat", "sat", "on", "the", "mat", "because", "it", "was", "tired")
+
+
+def _toy_heads() -> list:
+    """Weights of three heads, made by hand: the word before, the noun meant, all alike."""
+    n = len(TOY)
+    scores = np.zeros((3, n, n))
+    scores[0, range(n), [0, *range(n - 1)]] = 4.0
+    meant = [1, 1, 1, 5, 5, 5, 9, 1, 7, 1]  # for each word, the one that it belongs to
+    scores[1, range(n), meant] = 4.0
+    powers = np.exp(scores)
+    return np.round(powers / powers.sum(-1, keepdims=True), 3).tolist()
+
+
+class HeadsSideBySide(InteractiveFigure):
+    """Attention maps of several heads side by side, one query lit in all of them.
+
+    `weights` are (heads, queries, keys) over `tokens`, `jobs` says for each head what it
+    looks for, and `query` is the number of the token whose row is lit.
+    """
+
+    _esm = _module("heads_side_by_side.js")
+    tokens = traitlets.List(list(TOY)).tag(sync=True)
+    weights = traitlets.List(_toy_heads()).tag(sync=True)
+    jobs = traitlets.List(
+        ["the word before", "the noun that is meant", "all alike"]
+    ).tag(sync=True)
+    query = traitlets.Int(7).tag(sync=True)
+
+    def strongest(self) -> list[tuple[int, float]]:
+        """For each head the key that the query looks at most, and its weight."""
+        rows = self._checked()[:, self.query]
+        return [(int(row.argmax()), float(row.max())) for row in rows]
+
+    def _checked(self) -> np.ndarray:
+        """The weights as an array, once tokens, weights and jobs fit together."""
+        weights, n = np.array(self.weights, dtype=float), len(self.tokens)
+        if weights.shape != (len(self.jobs), n, n):
+            raise ValueError(
+                f"{len(self.jobs)} jobs and {n} tokens need weights of shape "
+                f"{(len(self.jobs), n, n)}; got {weights.shape}"
+            )
+        if not 0 <= self.query < n:
+            raise ValueError(f"query must be from 0 to {n - 1}; got {self.query}")
+        return weights
+
+    def still(self) -> Figure:
+        return figures.heatmap(
+            self._checked()[:, self.query],
+            row_labels=self.jobs,
+            column_labels=self.tokens,
+            xlabel=f"key → (the query is “{self.tokens[self.query]}”)",
+            ylabel="head",
+            numbers=True,
         )

@@ -228,7 +228,7 @@ def mends_the_axes_only():
     return heads(scale="d", mask="queries")
 
 
-@wrong("06-3", says="`reshape` alone cuts across positions")
+@wrong("06-3", says="`reshape` or `view` alone cuts across positions")
 def cuts_across():
     """Cuts by a reshape alone."""
     return heads(cut="htk")
@@ -401,6 +401,12 @@ def averages_keys_only():
 def repeats_the_means():
     """Gives each head of queries a copy of its mean."""
     return grouping(lambda x, g: mean(x, g).repeat_interleave(len(x) // g, dim=0))
+
+
+@wrong("06-4", says="not over the rows of a head as well")
+def averages_rows_too():
+    """Leaves one row of each group."""
+    return grouping(lambda x, g: x.unflatten(0, (g, -1)).mean(dim=(1, 2))[:, None])
 
 
 @wrong("06-4", says="their biases are not")
@@ -779,6 +785,18 @@ def adds_a_mask():
 def turns_true_and_false():
     """Takes True for "may not attend"."""
     return cache(mask=lambda may: ~may)
+
+
+@wrong("06-6", says="`update` returns three things")
+def leaves_the_mask_out():
+    """Returns keys and values only."""
+    answer = cache()
+
+    class WindowCache(answer["WindowCache"]):
+        def update(self, k, v):
+            return super().update(k, v)[:2]
+
+    return {"WindowCache": WindowCache, "fed": fed_by(WindowCache)}
 
 
 @wrong("06-6", says="The new keys come last")

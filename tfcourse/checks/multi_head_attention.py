@@ -163,7 +163,7 @@ def _(answer, draw):
     }
     for told, other in sides.items():
         differs(together, other, says=told, rtol=0.01)
-    if not isinstance(together, int | float) or abs(together / known - 1) > 0.01:
+    if not isinstance(together, int | float) or not abs(together / known - 1) < 0.01:
         raise Mistake(
             "Set what both heads say to 0 in one run; then ‖changed - out‖ / ‖out‖, a "
             "share and not per cent.",
@@ -178,7 +178,7 @@ def _(answer, draw):
 
 
 FLAWS = {  # in the order in which a reader meets them
-    "cut": "`reshape` alone cuts across positions: make the heads the last but one "
+    "cut": "`reshape` or `view` alone cuts across positions: make the heads the last but one "
     "axis, (b, t, h, k), and then let them change places with the positions.",
     "scale": "The scores of a head are dot products of k numbers: divide by the root "
     "of k, the width of a head, not of d_model.",
@@ -233,7 +233,7 @@ def _(answer, draw):
     every = [
         [name for name, there in zip(FLAWS, row, strict=True) if there]
         for row in product((False, True), repeat=len(FLAWS))
-        if not (row[2] and row[3])
+        if sum(row[2:4]) < 2  # not both mistakes with the mask
     ]
     for flaws in every[1:]:
         count = f" (Mistakes that are left: {len(flaws)}.)"
@@ -294,9 +294,12 @@ def _(answer, draw):
     told = {
         3 * d: "There are as many rows as before: n_heads heads of keys and of values. "
         "Return each mean once.",
-        3
-        * g
-        * k: "The queries were averaged too: there are n_heads of them, as before.",
+        d
+        // h
+        * 3
+        * g: "The queries were averaged too: there are n_heads of them, as before.",
+        d + 2 * g: "Of each group one row is left: take the mean over its heads, not "
+        "over the rows of a head as well.",
         2 * d + g * k: "Only one of the two was averaged; it is both, keys and values.",
     }
     if rows[0] in told and got[name + "weight"].shape[1:] == (d,):
@@ -390,8 +393,8 @@ def _(answer, draw):
     given = {"q": q, "k": keys, "v": v, "mask": mask, "and the mixtures": (h, h)}
     if isinstance(got, Tensor) and got.isnan().any():
         raise Mistake(
-            "There are NaNs: -inf was mixed, and -inf - -inf is not a number. Mask "
-            "what the softmax gets, after the mixing.",
+            "There are NaNs: what was masked got mixed, and -inf - -inf is not a number. "
+            "Mask what the softmax gets, after the mixing.",
             given=given,
         )
 
@@ -493,7 +496,7 @@ def _kept(back, pieces, window):
         if s < need:
             raise Mistake(
                 "The first query of a piece looks back as far as the last. Shorten what "
-                "is kept for the next call, not what this one returns, nor too much.",
+                "is kept for the next call, and not what this one returns.",
                 seen=back_came,
                 given=given,
             )
@@ -594,5 +597,5 @@ def _(answer, draw):
     size = 2 * b * g * k
     return (
         f"The same as every query with its own window. However long the text, "
-        f"{window * size} numbers are kept, where all {n} positions take {n * size}."
+        f"{window * size} numbers are kept at most, where all {n} positions take {n * size}."
     )

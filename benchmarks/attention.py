@@ -1,6 +1,6 @@
 """Our multi-head layer against PyTorch's, in CPU time, and its memory (chapter 6).
 
-usage: python -m benchmarks.attention [--smoke]      (--smoke: few rounds, stores nothing)
+usage: python -m benchmarks.attention [--smoke]      (--smoke: few rounds against PyTorch, stores nothing)
 
 The layers take turns in one run, on one thread; a figure is the median of the ratios
 of their processor times, theirs divided by ours, so above 1 ours is faster.
@@ -13,18 +13,19 @@ from functools import partial
 from statistics import median
 
 import torch
-from tfcourse.notebook.measuring import peak_bytes
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from tfcourse.data.stored import RESULTS
 from tfcourse.multi_head_attention import MultiHeadAttention
+from tfcourse.notebook.measuring import peak_bytes
 from tools.environment import MEASURING, enter
 
-D_MODEL, N_HEADS, BATCH = 512, 8, 1  # the paper's width and heads
+D_MODEL, N_HEADS = 512, 8  # the paper's
 LENGTHS = (128, 512, 2048)
-ROUNDS = {128: 101, 512: 41, 2048: 15}
-SMOKE_ROUNDS = {128: 21, 512: 9, 2048: 3}
+TOKENS = 2048  # in every batch: of 16 sequences, of 4, of 1
+ROUNDS, SMOKE_ROUNDS = 15, 3
+PYTORCH, BARE = "nn.MultiheadAttention", "bare scaled_dot_product_attention"
 
 
 def trained(forward, *inputs):
@@ -50,7 +51,7 @@ def ratio(theirs, ours, rounds):
     return median(ratios[1:])
 
 
-def rows(rounds):
+def rows(rounds, rivals=(PYTORCH, BARE)):
     """One row per length, mode and rival."""
     torch.manual_seed(0)
     layer = MultiHeadAttention(D_MODEL, N_HEADS)
@@ -60,20 +61,17 @@ def rows(rounds):
         return pytorch(x, x, x, need_weights=False)[0]
 
     for length in LENGTHS:
-        x = torch.randn(BATCH, length, D_MODEL)
-        qkv = torch.randn(3, BATCH, N_HEADS, length, D_MODEL // N_HEADS)
-        rivals = {
-            "nn.MultiheadAttention": partial(theirs, x),
-            "bare scaled_dot_product_attention": partial(
-                scaled_dot_product_attention, *qkv
-            ),
-        }
+        batch = TOKENS // length
+        x = torch.randn(batch, length, D_MODEL)
+        qkv = torch.randn(3, batch, N_HEADS, length, D_MODEL // N_HEADS)
+        calls = {PYTORCH: (theirs, x), BARE: (scaled_dot_product_attention, *qkv)}
         for mode, run in (("training", trained), ("inference", inferred)):
-            layer.train(run is trained), pytorch.train(run is trained)
-            ours = partial(run, layer, x)
-            for name, rival in rivals.items():
-                other = partial(run, rival.func, *rival.args)
-                found = ratio(other, ours, rounds[length])
+            layer.train(run is trained)
+            pytorch.train(run is trained)
+            for name in rivals:
+                found = ratio(
+                    partial(run, *calls[name]), partial(run, layer, x), rounds
+                )
                 row = {"length": length, "mode": mode, "against": name}
                 yield row | {"ratio": round(found, 3)}
 
@@ -81,7 +79,7 @@ def rows(rounds):
 def memory(length=LENGTHS[-1]):
     """Peak bytes of one call at this length: the fused layer, and one that shows weights."""
     layer = MultiHeadAttention(D_MODEL, N_HEADS).eval()
-    x = torch.randn(BATCH, length, D_MODEL)
+    x = torch.randn(1, length, D_MODEL)
     with torch.inference_mode():
         fused = peak_bytes(lambda: layer(x))
         explicit = peak_bytes(lambda: layer(x, return_weights=True))
@@ -92,7 +90,7 @@ def main(arguments):
     enter(MEASURING)
     smoke = "--smoke" in arguments
     start, collected = time.process_time(), []
-    for row in rows(SMOKE_ROUNDS if smoke else ROUNDS):
+    for row in rows(SMOKE_ROUNDS, [PYTORCH]) if smoke else rows(ROUNDS):
         print(json.dumps(row), flush=True)
         collected.append(row)
     peaks = memory()
@@ -101,7 +99,7 @@ def main(arguments):
         return
     stored = {
         "command": "python -m benchmarks.attention",
-        "settings": {"d_model": D_MODEL, "n_heads": N_HEADS, "batch": BATCH},
+        "settings": {"d_model": D_MODEL, "n_heads": N_HEADS, "tokens": TOKENS},
         "versions": {"torch": torch.__version__},
         "seconds": round(time.process_time() - start),
         "memory": peaks,

@@ -11,6 +11,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from tfcourse.notebook import figures
+from tfcourse.notebook.arithmetic import same_arithmetic
 from tfcourse.notebook.device import best_device
 from tfcourse.notebook.entered import entered
 from tfcourse.notebook.glue import glue
@@ -24,6 +25,7 @@ __all__ = [
     "figures",
     "generator",
     "glue",
+    "same_arithmetic",
     "scoreboard_row",
     "show",
 ]

@@ -8,7 +8,7 @@ woven-multi-head-attention-merge-heads woven-multi-head-attention-Cache
 woven-multi-head-attention-next-positions
 woven-multi-head-attention-HeadProjections
 woven-multi-head-attention-MultiHeadAttention snippets parents texts guesser guess
-cases measure
+cases measure heads-on-parents
 """
 SEEDS, STEPS = range(3), (0, 200, 5000)
 

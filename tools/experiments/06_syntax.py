@@ -7,10 +7,10 @@ woven-multi-head-attention-imports setup woven-multi-head-attention-split-heads
 woven-multi-head-attention-merge-heads woven-multi-head-attention-Cache
 woven-multi-head-attention-next-positions
 woven-multi-head-attention-HeadProjections
-woven-multi-head-attention-MultiHeadAttention snippets parents texts guesser guess
-cases measure heads-on-parents
+woven-multi-head-attention-MultiHeadAttention snippets snippet parents texts guesser guess
+cases kinds measure heads-on-parents
 """
-SEEDS, STEPS = range(3), (0, 200, 5000)
+SEEDS, STEPS = range(5), (0, 200, 4000)
 
 
 def rows(seeds=SEEDS, steps=STEPS):

@@ -1,5 +1,6 @@
 """Figures: drawn right, the same bytes each time, legible, and never of nothing."""
 
+import math
 import re
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tfcourse.notebook.figures import (
     heatmap,
     landscapes,
     lines,
+    maps,
     matrices,
     panels,
     plane,
@@ -29,6 +31,7 @@ from tfcourse.notebook.figures import (
 NAMES = {"xlabel": "step", "ylabel": "loss (nats)"}
 CURVES = {"plain": ([1, 2, 3], [3.0, 2.0, 1.0]), "gated": ([1, 2, 3], [1.0, 1.0, 1.0])}
 PRODUCT = {"A": [[1.0, -2.0]], "B": [[3.0], [0.5]]}
+MAPS = {"head 0": [[0.2, 0.3, 0.5], [0, 0, 1]], "head 1": [[1, 0, 0], [0, 1, 0]]}
 BOWLS = {"bowl": (lambda x, y: x**2 + 9 * y**2, [(1, 1), (0.5, -0.5), (0, 0)])}
 EXAMPLES = {
     "lines": lambda: lines(CURVES, **NAMES, logy=True, levels={"chance": 2.0}),
@@ -37,6 +40,7 @@ EXAMPLES = {
     "heatmap": lambda: heatmap([[0.5, 1.0]], scale="weight"),
     "numbers": lambda: heatmap([[-0.5, 1.0]], signed=True, numbers=True),
     "matrices": lambda: matrices(PRODUCT, signs=["·"], marked={"A": (0, None)}),
+    "maps": lambda: maps(MAPS, row_labels="pq", column_labels="abc", scale="weight"),
     "landscapes": lambda: landscapes(BOWLS, xlabel="x", ylabel="y"),
     "plane": lambda: plane({"noun": [("dog", 1, 2), ("cat", 2, 1)]}, **NAMES),
     "unrolled": lambda: unrolled(["one", "two"]),
@@ -370,6 +374,33 @@ def test_matrices_stand_side_by_side_with_numbers_shapes_and_frames():
 def test_matrices_refuses_what_cannot_be_drawn(named, options, says):
     with pytest.raises(ValueError, match=says):
         matrices(named, **options)
+
+
+def test_maps_share_their_labels_and_one_scale():
+    figure = maps(MAPS, row_labels="pq", column_labels="abc", scale="weight")
+    *grid, bar = figure.axes
+    assert [axes.get_title(loc="left") for axes in grid] == [*MAPS]
+    for axes, matrix in zip(grid, MAPS.values(), strict=True):
+        assert axes.images[0].get_array().tolist() == matrix
+        assert axes.images[0].get_clim() == (0, 1)
+        assert tick_labels(axes.xaxis) == [*"abc"]
+    assert tick_labels(grid[0].yaxis) == [*"pq"]
+    assert bar.get_ylabel() == "weight"
+
+
+@pytest.mark.parametrize(
+    ("named", "says"),
+    [
+        ({}, "1 to 4 maps; got 0"),
+        (dict.fromkeys("vwxyz", [[1.0, 0, 0]] * 2), "1 to 4 maps; got 5"),
+        ({"head": [[1.0, 0, 0]]}, r"'head' must be \(2, 3\).*got \(1, 3\)"),
+        ({"head": [[1.0, 0, -1]] * 2}, "not negative; got .* from -1"),
+        ({"head": [[1.0, 0, math.nan]] * 2}, "head holds 2 of 6 values"),
+    ],
+)
+def test_maps_refuses_what_cannot_be_drawn(named, says):
+    with pytest.raises(ValueError, match=says):
+        maps(named, row_labels="pq", column_labels="abc", scale="weight")
 
 
 def test_a_landscape_has_contours_and_a_path():

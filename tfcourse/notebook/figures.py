@@ -345,6 +345,46 @@ def matrices(
     return figure
 
 
+def maps(named: dict, *, row_labels: list, column_labels: list, scale: str) -> Figure:
+    """Maps of one shape side by side, {title: matrix}, such as the weights of heads.
+
+    Rows ask, columns are asked; one colour means one number in all of them, from 0 up.
+    ValueError for no map or more than 4, for a map that is not finite or negative, or
+    whose shape is not that of the labels.
+
+    >>> figure = maps({"head 0": [[0.5]]}, row_labels="a", column_labels="b", scale="")
+    >>> figure.axes[0].get_title(loc="left")
+    'head 0'
+    """
+    if not 1 <= len(named) <= 4:
+        raise ValueError(f"a figure holds 1 to 4 maps; got {len(named)}")
+    arrays = {title: _finite(title, matrix) for title, matrix in named.items()}
+    shape = (len(row_labels), len(column_labels))
+    for title, array in arrays.items():
+        if array.shape != shape or array.min() < 0:
+            raise ValueError(
+                f"{title!r} must be {shape}, as its labels are, and not negative; "
+                f"got {array.shape}, from {array.min():.3g}"
+            )
+    cell = min(0.4, (WIDTH - 1.3) / (len(arrays) * shape[1]))  # in inches
+    size = min(10, 0.85 * 72 * cell)
+    figure = _figure(height=shape[0] * cell + 0.09 * _longest(column_labels) + 0.8)
+    grid = figure.subplots(1, len(arrays), sharey=True, squeeze=False)[0]
+    top = max(array.max() for array in arrays.values()) or 1.0
+    for axes, (title, array) in zip(grid, arrays.items(), strict=True):
+        image = axes.imshow(array, cmap=SEQUENTIAL, vmin=0.0, vmax=top)
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        axes.xaxis.set(ticks_position="top", label_position="top")
+        _ticks(axes.xaxis, "column", column_labels, shape[1], size)
+        _ticks(axes.yaxis, "row", row_labels, shape[0], size)
+        axes.set_title(title, size=10)
+        axes.set_xlabel("key →", size=8.5)
+    grid[0].set_ylabel("query ↓")
+    figure.colorbar(image, ax=grid, label=scale, shrink=0.9)
+    return figure
+
+
 def named_points(groups: dict, *, xlabel: str, ylabel: str) -> Figure:
     """Points with names, {kind: [(x, name, y)]}, on a logarithmic y axis.
 

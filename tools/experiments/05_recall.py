@@ -11,7 +11,7 @@ CELLS = """
 woven-attention-imports setup woven-attention-softmax woven-attention-causal-mask
 woven-attention-scaled-scores woven-attention-check-attention woven-attention-four-axes
 woven-attention-attention woven-attention-AttentionLayer random-pairs dictionaries
-direct-line contest phone
+recall-imports direct-line contest country phone
 """
 LAGS, COUNTS, SEEDS = (5, 10, 20, 40, 80), (1, 2, 4, 8, 16), range(3)
 

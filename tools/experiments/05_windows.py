@@ -11,7 +11,8 @@ CELLS = """
 woven-attention-imports setup woven-attention-softmax woven-attention-causal-mask
 woven-attention-padding-mask woven-attention-scaled-scores woven-attention-check-attention
 woven-attention-four-axes woven-attention-attention woven-attention-AttentionLayer
-random-pairs slots grammar expand encoded reader read taught examined severed
+random-pairs slots phrases grammar expand lexicon encoded reader read taught examined
+cut-lines severed
 """
 VIEWS, SEEDS = ("all", "causal", 1, 2, 4, 8), range(4)
 

@@ -120,10 +120,10 @@ class MultiHeadAttention(nn.Module):
     n_heads: h, of the queries; n_kv_heads: of keys and values, h unless given (1: Shazeer
     2019; between: Ainslie et al. 2023); rotate: (q or k, positions) -> the same, turned.
     Called with x: (b, t, d)  ->  (b, t, d), with return_weights also (b, h, t, s).
-    context: (b, s, d), in place of x for keys and values; mask: True = may attend, (t, s),
-    (b, t, s) or (b, h, t, s); causal, score_bias: as for `attention`; positions: (t,) or
-    (b, t), for rotate; cache: takes the new keys and values, gives all. Source: Vaswani et
-    al. (2017), 3.2.2. ValueError for heads that do not divide, for rotate with a context.
+    context: (b, s, d), in place of x for keys and values; mask (True = may attend) and
+    score_bias: (t, s), (b, t, s) or (b, h, t, s); causal: as for `attention`; positions:
+    (t,) or (b, t), for rotate; cache: takes new keys and values, gives all. Source: Vaswani
+    et al. (2017), 3.2.2. ValueError for heads that do not divide, rotate with a context.
     """
 
     def __init__(

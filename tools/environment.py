@@ -2,9 +2,9 @@
 
 The digits that a page shows must come out again on another machine. Left to itself,
 each library picks its kernels by the processor; they round differently, and training
-makes large differences of small ones. So all are held to the instructions that every
-x86-64 processor of the last ten years has. The price: MKL agrees across makers only in
-its mode COMPATIBLE, where a large product takes about three times as long. What a clock
+makes large differences of small ones. So all are held to the instructions of an x86-64
+processor with AVX2. The price: MKL agrees across makers only in its mode COMPATIBLE,
+where a large product takes about three times as long. What a clock
 measures is therefore run in MEASURING, with the kernels that a reader's machine picks.
 """
 

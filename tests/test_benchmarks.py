@@ -9,47 +9,50 @@ import pytest
 from tfcourse.data.stored import stored_results
 from tools.notebooks import ROOT
 
-GOAL = 1.0  # at least as fast as nn.MultiheadAttention
+GOAL = 1.0  # at least as fast as PyTorch's own
 NOISE = 0.85  # a busy machine must not fail the build
 MEMORY = 1 / 4  # of what the explicit version needs at its peak
+BENCHMARKS = {  # module: what is stored, against what, in how many rows
+    "attention": ("06_attention_speed", "nn.MultiheadAttention", 6),
+    "block": ("08_block_speed", "nn.TransformerEncoderLayer", 8),
+}
 
 
 @pytest.fixture(scope="module")
 def fresh():
-    """The rows of a short run on this machine, now."""
-    command = [sys.executable, "-m", "benchmarks.attention", "--smoke"]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    *rows, memory = map(json.loads, done.stdout.splitlines())
-    return {"rows": rows, "memory": memory}
-
-
-def against_pytorch(results):
-    rows = results["rows"]
-    found = {
-        (r["length"], r["mode"]): r["ratio"]
-        for r in rows
-        if r["against"] == "nn.MultiheadAttention"
-    }
-    assert len(found) == 6
+    """The lines of a short run of each benchmark on this machine, now."""
+    found = {}
+    for module in BENCHMARKS:
+        command = [sys.executable, "-m", f"benchmarks.{module}", "--smoke"]
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        found[module] = [json.loads(line) for line in done.stdout.splitlines()]
     return found
 
 
-def test_the_published_medians_meet_the_goal():
-    ratios = against_pytorch(stored_results("06_attention_speed"))
-    assert {key: ratio for key, ratio in ratios.items() if ratio < GOAL} == {}
+def slower_than(limit, rows, module):
+    """The rows against PyTorch's own whose ratio is below the limit."""
+    _, rival, count = BENCHMARKS[module]
+    compared = [row for row in rows if row.get("against") == rival]
+    assert len(compared) == count
+    return [row for row in compared if row["ratio"] < limit]
 
 
-def test_the_layer_is_still_as_fast(fresh):
-    ratios = against_pytorch(fresh)
-    assert {key: r for key, r in ratios.items() if r < NOISE * GOAL} == {}
+@pytest.mark.parametrize("module", BENCHMARKS)
+def test_the_published_medians_meet_the_goal(module):
+    rows = stored_results(BENCHMARKS[module][0])["rows"]
+    assert slower_than(GOAL, rows, module) == []
+
+
+@pytest.mark.parametrize("module", BENCHMARKS)
+def test_ours_is_still_as_fast(module, fresh):
+    assert slower_than(NOISE * GOAL, fresh[module], module) == []
 
 
 @pytest.mark.parametrize("which", ["published", "fresh"])
 def test_the_peak_of_memory_stays_below_a_quarter_of_the_explicit_one(which, fresh):
-    memory = (stored_results("06_attention_speed") if which == "published" else fresh)[
-        "memory"
-    ]
+    published = stored_results("06_attention_speed")["memory"]
+    memory = published if which == "published" else fresh["attention"][-1]
     assert 0 < memory["peak_ours"] < MEMORY * memory["peak_explicit"]

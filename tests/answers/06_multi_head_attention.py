@@ -167,13 +167,16 @@ def heads(
         parts = [x @ (w.T if turn else w) for w in (w_q, w_k, w_v)]
         if cut == "thk":
             parts = [p.reshape(b, t, n_heads, k).transpose(1, 2) for p in parts]
+        elif cut == "dealt":
+            parts = [p.reshape(b, t, k, n_heads).permute(0, 3, 1, 2) for p in parts]
         else:
             parts = [p.reshape(b, n_heads, t, k) for p in parts]
         q, key, v = parts
         scores = q @ key.mT / {"k": k, "d": d, "none": 1, "h": n_heads}[scale] ** 0.5
         if mask != "none":
-            axes = (b, 1, 1, t) if mask == "keys" else (b, 1, t, 1)
-            scores = scores.masked_fill(~present.reshape(axes), -math.inf)
+            axes = (b, 1, t, 1) if mask == "queries" else (b, 1, 1, t)
+            hidden = present if mask == "absent" else ~present
+            scores = scores.masked_fill(hidden.reshape(axes), -math.inf)
         weights = scores.softmax(dim=-2 if soft == "queries" else -1)
         if soft != "nan":
             weights = weights.nan_to_num(0)
@@ -256,6 +259,24 @@ def does_not_mask():
 def merges_across():
     """Merges by a reshape alone."""
     return heads(merge="htk")
+
+
+@wrong("06-3", says="The mask is the wrong way round")
+def attends_to_the_padding():
+    """Lets nobody attend to what is present."""
+    return heads(mask="absent")
+
+
+@wrong("06-3", says="You divide by the root of n_heads")
+def scales_by_the_count():
+    """Scales by the root of the number of heads."""
+    return heads(scale="h")
+
+
+@wrong("06-3", says="the columns of a head lie side by side")
+def deals_the_columns_out():
+    """Deals the columns out in turn, as cards."""
+    return heads(cut="dealt")
 
 
 @wrong("06-3", says="There are NaNs")
@@ -483,8 +504,10 @@ def talking(
                 0, 1
             )
         if mask == "late":
-            scores = scores.masked_fill(~may, -math.inf)
-        weights = scores.softmax(dim=-1)
+            scores = scores.masked_fill(~may, more.get("low", -math.inf))
+        weights = scores.softmax(dim=more.get("along", -1))
+        if mask == "weights":
+            weights = weights * may
         if late:
             return torch.einsum("ij,bjtk->bitk", mix_weights, weights @ v)
         if second:
@@ -568,6 +591,18 @@ def masks_before_mixing():
 def masks_low_before_mixing():
     """Masks with a very low number before the mixing."""
     return talking(mask="low")
+
+
+@wrong("06-5", says="it had taken its share of the sum")
+def masks_the_weights():
+    """Sets forbidden weights to 0 after the softmax."""
+    return talking(mask="weights")
+
+
+@wrong("06-5", says="the softmax goes along the keys")
+def normalizes_talk_over_queries():
+    """Takes the softmax over the queries, of very low numbers."""
+    return talking(along=-2, low=-1e9)
 
 
 @wrong("06-5", says="Both mixtures are transposed")

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 FIGURES = {
     "AttentionPlayground": ("Press a word to let it ask", 2),
     "Directions": ("dog + ", 4),
-    "HeadsSideBySide": ("head 1 looks at", 1),
+    "HeadsSideBySide": ("head 0 looks at", 1),
     "RowLookup": ("The product is", 3),
     "SoftLookup": ("The answer is a mixture", 2),
     "SoftmaxTemperature": ("Softmax at temperature", 4),
@@ -276,7 +276,7 @@ def test_pointing_at_a_row_lights_it_in_every_head(open_figure, page):
     first = lit.bounding_box()
     slider.press("End")
     expect(slider).to_have_value(str(last))
-    expect(box.get_by_role("status")).to_contain_text(f"number {last + 1}: head 1")
+    expect(box.get_by_role("status")).to_contain_text(f"number {last + 1}: head 0")
     assert lit.bounding_box()["y"] > first["y"]
     maps.nth(1).scroll_into_view_if_needed()
     row = maps.nth(1).locator("g").nth(1).bounding_box()

@@ -227,7 +227,8 @@ def _(answer, draw):
     if got.isnan().any():
         raise Mistake(
             "There are NaNs: a softmax over nothing but -inf. The mask and the softmax "
-            "both go along the keys, the last axis; there, every query finds itself.",
+            "both go along the keys, the last axis, and True is what may be attended "
+            "to: so every query finds itself.",
             given=given,
         )
     every = [
@@ -243,7 +244,16 @@ def _(answer, draw):
     scaled = x, w_q * math.sqrt(k), *inputs[2:]
     each = w_q, w_k, w_v
     alike = [w.mT for w in each]
+    dealt = [w[:, torch.arange(d).view(k, h).T.flatten()] for w in each]
+    by_heads = x, w_q * math.sqrt(k / h), *inputs[2:]
     mistakes = {
+        "The mask is the wrong way round: True is what may be attended to.": _heads(
+            *inputs[:6], ~present
+        ),
+        "You divide by the root of n_heads. A head's scores are dot products of k "
+        "numbers, k = d / n_heads: divide by the root of k.": _heads(*by_heads),
+        "You take every n_heads-th column for a head; the columns of a head lie side "
+        "by side.": _heads(x, *dealt, *inputs[4:]),
         "The scale is missing: divide the scores by the root of k.": _heads(*scaled),
         "W_O is missing: the heads lie side by side, and nothing mixes them.": _heads(
             *inputs[:4], torch.eye(d), h, present
@@ -363,8 +373,11 @@ def _talk(q, k, v, mix_scores, mix_weights, mask, **change):
     scores = [q[:, i] @ k[:, i].mT / root for i in range(h)]
     scores = mix(mix_scores, scores)
     if mask is not None:
-        scores = [s.masked_fill(~mask, -math.inf) for s in scores]
-    weights = [s.softmax(dim=-1) for s in scores]
+        low = -1e9 if change.get("across") else -math.inf  # -inf would make NaNs
+        scores = [s.masked_fill(~mask, low) for s in scores]
+    weights = [s.softmax(dim=-2 if change.get("across") else -1) for s in scores]
+    if "shown" in change:
+        weights = [w * change["shown"] for w in weights]
     if change.get("late"):
         return torch.stack(
             mix(mix_weights, [weights[i] @ v[:, i] for i in range(h)]), 1
@@ -393,8 +406,9 @@ def _(answer, draw):
     given = {"q": q, "k": keys, "v": v, "mask": mask, "and the mixtures": (h, h)}
     if isinstance(got, Tensor) and got.isnan().any():
         raise Mistake(
-            "There are NaNs: what was masked got mixed, and -inf - -inf is not a number. "
-            "Mask what the softmax gets, after the mixing.",
+            "There are NaNs. Either what was masked got mixed, and -inf - -inf is not a "
+            "number: mask what the softmax gets, after the mixing. Or the softmax went "
+            "along the queries, and met a key that is forbidden to all.",
             given=given,
         )
 
@@ -421,6 +435,12 @@ def _(answer, draw):
         "What the heads said was mixed, which W_O could do as well: mix the weights, "
         "and let each head use its mixture on its own values.": other(late=True),
         "The scale is missing: divide the scores by the root of k.": other(root=1.0),
+        "The weights were masked, after the softmax: what is forbidden got 0, but it "
+        "had taken its share of the sum. Mask the scores, before the softmax.": other(
+            mask=None, shown=mask
+        ),
+        "The weights of a *query* sum to one: the softmax goes along the keys, the last "
+        "axis of the scores.": other(across=True),
     }
     for told, wrong in mistakes.items():
         differs(got, wrong, says=told, given=given)

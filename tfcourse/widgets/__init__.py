@@ -115,9 +115,9 @@ class SoftLookup(InteractiveFigure):
         scores = np.cos(np.radians(self.angle - np.array(degrees)))
         powers = np.exp(self.sharpness * scores)
         return figures.bars(
-            [f"{key}\n{value}" for key, value in zip(keys, values, strict=True)],
+            [f"{key} → {value}" for key, value in zip(keys, values, strict=True)],
             powers / powers.sum(),
-            xlabel="key, and below it the value it hands over",
+            xlabel="key → the value it hands over",
             ylabel="weight in the answer",
             fmt=".2f",
         )

@@ -22,7 +22,7 @@ function short(token) {
 function sentence(tokens, best, query) {
   const parts = best.map(({ key, weight }, head) => {
     const what = key < 0 ? "all alike" : `most at ${short(tokens[key])}`;
-    return `head ${head + 1} looks at ${what} (${weight.toFixed(2)})`;
+    return `head ${head} looks at ${what} (${weight.toFixed(2)})`;
   });
   return `Query “${short(tokens[query])}”, number ${query + 1}: ${parts.join("; ")}.`;
 }
@@ -112,7 +112,7 @@ function render({ model, el }) {
     const shown = weights.map((matrix, i) => {
       const { key, weight } = best[i];
       const title = h("p", { class: "tfc-axis" });
-      title.append(h("strong", {}, `head ${i + 1}`), jobs[i] ? `: ${jobs[i]}` : "");
+      title.append(h("strong", {}, `head ${i}`), jobs[i] ? `: ${jobs[i]}` : "");
       const told = h("p", { style: "margin: 0.2rem 0 0; font-size: 0.9rem" });
       told.append(
         `${short(tokens[query])} → `,

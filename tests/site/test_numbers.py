@@ -236,4 +236,4 @@ def test_the_rotary_sentence_tells_score_and_pair(call):
     told = call("RotaryScore.sentence", given, 2, 5, 1)
     assert "Query at 2, key at 5, lag −3: score" in told
     assert "Pair 1 adds 1.91 of at most 2.00; it turns by 5.7° a step, once" in told
-    assert told.endswith("round in 63.")
+    assert told.endswith("round in 63 steps.")

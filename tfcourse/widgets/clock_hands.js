@@ -1,6 +1,7 @@
 // Sinusoids as the hands of clocks: two positions, their numbers, and how alike they are.
 const TRAITS = ["width", "base", "last", "position", "other"];
-const [FACE, ROW] = [104, 19]; // pixels: the width of a clock, the height of a row of numbers
+const [FACE, ROW] = [104, 19]; // of a clock as it is drawn; its picture may be scaled a little
+const [LEAST, GAP] = [92, 6]; // pixels: the narrowest picture of a clock, and between two
 const HEIGHT = 150;
 
 /** How far the width / 2 hands have turned at a position, in radians, clockwise. */
@@ -102,13 +103,19 @@ function clock(i, positions, width, base) {
   const height = top + 18 + 2 * ROW;
   return s(
     "svg",
-    { viewBox: `0 0 ${FACE} ${height}`, width: FACE, height, "aria-hidden": "true" },
+    { viewBox: `0 0 ${FACE} ${height}`, "aria-hidden": "true", style: "width: 100%" },
     s("text", title, `hand ${i}`),
     face,
     s("text", turn, `${degrees(speed)} a step`),
     ...heads,
     ...cells,
   );
+}
+
+/** Columns for `count` clocks, so that the rows are filled as evenly as they can be. */
+function columns(count, wide) {
+  const most = Math.max(1, Math.floor((wide + GAP) / (LEAST + GAP)));
+  return Math.ceil(count / Math.ceil(count / most));
 }
 
 /** The dot product against the distance, with a spot at the one that is set. */
@@ -167,13 +174,13 @@ function both(model, label, step) {
 function render({ model, el }) {
   const { box, says, say } = frame(el, "Positions as the hands of clocks");
   const fields = [
-    { trait: "position", label: "position p (whole hands)" },
-    { trait: "other", label: "position r (broken hands)" },
+    { trait: "position", label: "position p (solid hands)" },
+    { trait: "other", label: "position r (dashed hands)" },
   ];
   const range = { min: 0, max: model.get("last"), step: 1, format: String };
   const sliders = fields.map((field) => slider(model, { ...field, ...range }));
   const buttons = [both(model, "both a step back", -1), both(model, "both a step on", 1)];
-  const clocks = h("div", { style: "display: flex; flex-wrap: wrap; gap: 0.5rem 0.35rem" });
+  const clocks = h("div", {});
   const plot = h("div", { style: "margin-top: 0.7rem" });
   const title = h("p", { class: "tfc-axis", style: "margin-top: 0.9rem" });
   title.textContent = "dot product of the two rows of numbers";
@@ -192,6 +199,10 @@ function render({ model, el }) {
     const faces = Array.from({ length: width / 2 }, (_, i) =>
       clock(i, [position, other], width, base),
     );
+    const across = columns(faces.length, wide);
+    clocks.style.cssText =
+      `display: grid; gap: 0.5rem ${GAP}px; justify-content: space-between;` +
+      `grid-template-columns: repeat(${across}, minmax(0, ${FACE + 8}px))`;
     clocks.replaceChildren(...faces);
     plot.replaceChildren(curve(position, other, width, base, last, wide, told));
     for (const { show } of buttons) show();

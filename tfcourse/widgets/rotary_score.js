@@ -2,7 +2,8 @@
 const TRAITS = ["query", "key", "width", "base", "query_position", "key_position", "pair"];
 const LAST = 63; // position
 const WIDTHS = [2, 4, 8, 16, 32];
-const [DIAL, HEIGHT] = [76, 210]; // pixels
+const [DIAL, HEIGHT] = [76, 210]; // of a dial as it is drawn, and of the curve
+const [LEAST, GAP] = [68, 5]; // pixels: the narrowest picture of a dial, and between two
 
 /** The pairs of a query and a key: how long, and how far apart, and what a step turns. */
 function pairs(query, key, width, base) {
@@ -54,7 +55,7 @@ function sentence(given, p, r, pair) {
   if (pair < 0) return `${first} Any two positions with this lag have it.`;
   const { sizes, speed } = given[pair];
   const share = `Pair ${pair} adds ${two(all[pair])} of at most ${two(sizes[0] * sizes[1])}`;
-  const turn = `${short((speed * 180) / Math.PI)}° a step, once round in ${short((2 * Math.PI) / speed)}`;
+  const turn = `${short((speed * 180) / Math.PI)}° a step, once round in ${short((2 * Math.PI) / speed)} steps`;
   return `${first} ${share}; it turns by ${turn}.`;
 }
 
@@ -80,14 +81,20 @@ function dial(one, i, { p, r, part, longest, lit }) {
   );
   const at = { x: DIAL / 2, "text-anchor": "middle" };
   const bold = `fill: var(--tfc-ink); font-size: 12px; font-weight: ${lit ? 700 : 400}`;
-  const shape = { viewBox: `0 0 ${DIAL} ${DIAL + 30}`, width: DIAL, height: DIAL + 30 };
+  const look = { "aria-hidden": "true", style: "width: 100%; cursor: pointer" };
   return s(
     "svg",
-    { ...shape, "aria-hidden": "true", "data-pair": i, style: "cursor: pointer" },
+    { viewBox: `0 0 ${DIAL} ${DIAL + 30}`, "data-pair": i, ...look },
     face,
     s("text", { ...at, y: DIAL + 10, style: "font-size: 11.5px" }, `pair ${i}`),
     s("text", { ...at, y: DIAL + 25, style: bold }, two(part)),
   );
+}
+
+/** Columns for `count` dials, so that the rows are filled as evenly as they can be. */
+function columns(count, wide) {
+  const most = Math.max(1, Math.floor((wide + GAP) / (LEAST + GAP)));
+  return Math.ceil(count / Math.ceil(count / most));
 }
 
 const across = (wide) => [40, wide - 10]; // from lag −63 to lag 63, in pixels
@@ -96,12 +103,16 @@ const across = (wide) => [40, wide - 10]; // from lag −63 to lag 63, in pixels
 function curve(given, p, r, pair, wide, label) {
   const lags = Array.from({ length: 2 * LAST + 1 }, (_, i) => i - LAST);
   const most = total(given.map(({ sizes }) => sizes[0] * sizes[1])) || 1;
+  const each = lags.map((lag) => parts(given, lag, 0));
+  const sums = each.map(total);
+  const lit = pair < 0 ? [] : each.map((all) => all[pair]);
+  const least = Math.min(...sums, ...lit) < -most / 2 ? -most : -most / 2;
   const [left, right] = across(wide);
   const [top, bottom] = [10, HEIGHT - 36];
   const x = (lag) => left + ((lag + LAST) / (2 * LAST)) * (right - left);
-  const y = (value) => top + ((most - value) / (2 * most)) * (bottom - top);
+  const y = (value) => top + ((most - value) / (most - least)) * (bottom - top);
   const grid = s("g", { class: "tfc-grid" });
-  for (const level of [-most, 0, most]) {
+  for (const level of [least, 0, most / 2, most]) {
     const line = { x1: left, x2: right, y1: y(level), y2: y(level) };
     grid.append(s("line", level ? line : { ...line, class: "tfc-zero" }));
     const at = { x: left - 6, y: y(level) + 4, "text-anchor": "end" };
@@ -118,15 +129,14 @@ function curve(given, p, r, pair, wide, label) {
     const points = values.map((value, i) => `${x(lags[i])},${y(value)}`).join(" ");
     return s("polyline", { points, class: "tfc-curve", ...look });
   };
-  const each = lags.map((lag) => parts(given, lag, 0));
-  const one = pair < 0 ? [] : [line(each.map((all) => all[pair]), { style: "stroke: var(--tfc-plum)", "stroke-dasharray": "5 3" })];
+  const dashed = { style: "stroke: var(--tfc-plum)", "stroke-dasharray": "5 3" };
   const spot = { cx: x(p - r), cy: y(total(parts(given, p, r))), r: 5, class: "tfc-spot" };
   return s(
     "svg",
     { viewBox: `0 0 ${wide} ${HEIGHT}`, width: wide, height: HEIGHT, role: "img", "aria-label": label },
     grid,
-    ...one,
-    line(each.map(total), { style: "stroke: var(--tfc-blue); stroke-width: 2.6" }),
+    ...(lit.length ? [line(lit, dashed)] : []),
+    line(sums, { style: "stroke: var(--tfc-blue); stroke-width: 2.6" }),
     s("circle", spot),
   );
 }
@@ -213,9 +223,8 @@ function render({ model, el }) {
   const { box, says, say } = frame(el, "The score of a turned query and a turned key");
   const range = { min: 0, max: LAST, step: 1, format: String };
   const sliders = [
-    slider(model, { trait: "query_position", label: "query at p (whole arrows)", ...range }),
-    slider(model, { trait: "key_position", label: "key at r (broken arrows)", ...range }),
-    baseSlider(model),
+    slider(model, { trait: "query_position", label: "query at p", ...range }),
+    slider(model, { trait: "key_position", label: "key at r", ...range }),
   ];
   const lit = pairSlider(model);
   const held = Math.min(model.get("query").length, model.get("key").length);
@@ -230,7 +239,7 @@ function render({ model, el }) {
   const moves = [["both a step back", -1], ["both a step on", 1]].map(([label, step]) =>
     button(label, () => both(model, step)),
   );
-  const dials = h("div", { style: "display: flex; flex-wrap: wrap; gap: 0.2rem 0.4rem" });
+  const dials = h("div", {});
   dials.addEventListener("click", (event) => {
     const found = event.target.closest("[data-pair]");
     if (!found) return;
@@ -239,15 +248,21 @@ function render({ model, el }) {
     model.save_changes();
   });
   const plot = h("div", { style: "cursor: crosshair; touch-action: pan-y" });
-  const title = h("p", { class: "tfc-axis", style: "margin-top: 0.7rem" });
-  title.textContent = "score of query and key (press to set the lag)";
+  const below = { style: "margin-top: 0.8rem" };
+  const titles = [
+    "each pair, and what it adds: query solid, key dashed",
+    "score of query and key (press to set the lag)",
+  ].map((text) => h("p", { class: "tfc-axis", ...below }, text));
   box.append(
-    h("div", { class: "tfc-sliders" }, ...sliders, lit.made),
-    h("div", { class: "tfc-choices" }, ...moves, ...widths.map(({ made }) => made)),
+    h("div", { class: "tfc-sliders" }, ...sliders),
+    h("div", { class: "tfc-choices" }, ...moves),
+    titles[0],
     dials,
-    title,
+    titles[1],
     plot,
     legend(),
+    h("div", { class: "tfc-sliders", ...below }, baseSlider(model), lit.made),
+    h("div", { class: "tfc-choices" }, ...widths.map(({ made }) => made)),
     says,
   );
   point(plot, model);
@@ -259,6 +274,9 @@ function render({ model, el }) {
     const all = parts(given, p, r);
     const longest = Math.max(...given.flatMap(({ sizes }) => sizes)) || 1;
     const told = sentence(given, p, r, pair);
+    dials.style.cssText =
+      `display: grid; gap: 0.3rem ${GAP}px; justify-content: space-between;` +
+      `grid-template-columns: repeat(${columns(given.length, wide)}, minmax(0, ${DIAL}px))`;
     dials.replaceChildren(
       ...given.map((one, i) => dial(one, i, { p, r, part: all[i], longest, lit: i === pair })),
     );

@@ -4,13 +4,17 @@ import re
 
 import numpy as np
 import pytest
+import torch
 import traitlets
 
 from tfcourse import widgets
+from tfcourse.position import Rotary, sinusoids
 from tfcourse.widgets import (
     AttentionPlayground,
+    ClockHands,
     Directions,
     HeadsSideBySide,
+    RotaryScore,
     SoftLookup,
     SoftmaxTemperature,
     SpectralRadius,
@@ -223,3 +227,68 @@ def test_heads_to_begin_with_are_weights_that_do_their_jobs():
 def test_heads_that_do_not_fit_are_refused(given, words):
     with pytest.raises(ValueError, match=words):
         HeadsSideBySide(**given).still()
+
+
+@pytest.mark.parametrize(("width", "base"), [(12, 1000.0), (2, 50.0), (16, 10_000.0)])
+def test_the_clocks_show_the_sinusoids_of_the_package(width, base):
+    figure = ClockHands(width=width, base=base, position=21, other=4)
+    places = torch.tensor([21, 4], dtype=torch.float64)
+    expected = sinusoids(places, width, base)
+    image = figure.still().axes[0].images[0]
+    np.testing.assert_allclose(image.get_array(), expected, atol=1e-12)
+
+
+def turned_score(figure):
+    """The score that the package's rotation gives, in the interleaved layout."""
+    rotary = Rotary(figure.base, interleaved=True)
+    turned = [
+        rotary(
+            torch.tensor(vector[: figure.width], dtype=torch.float64)[None, None, None],
+            torch.tensor([place]),
+        )
+        for vector, place in (
+            (figure.query, figure.query_position),
+            (figure.key, figure.key_position),
+        )
+    ]
+    return (turned[0] * turned[1]).sum().item()
+
+
+def test_the_rotary_score_is_that_of_the_turned_vectors():
+    draw = np.random.default_rng(0)
+    query, key = draw.normal(size=(2, 8)).tolist()
+    for base, p, r in [(10_000.0, 24, 19), (50.0, 3, 60), (5.0, 63, 0)]:
+        figure = RotaryScore(query=query, key=key, width=8, base=base, pair=3)
+        figure.query_position, figure.key_position = p, r
+        score, _, spot = drawn(figure)
+        assert spot[0] == pytest.approx(turned_score(figure), abs=1e-9)
+        assert score[p - r + 63] == pytest.approx(spot[0], abs=1e-9)
+        figure.width = 6  # the rest of the numbers are not used
+        figure.pair = -1
+        assert len(drawn(figure)) == 2
+        assert drawn(figure)[-1][0] == pytest.approx(turned_score(figure), abs=1e-9)
+
+
+def test_equal_vectors_have_their_best_score_at_lag_0():
+    figure = RotaryScore()
+    score, part, _ = drawn(figure)
+    assert score.argmax() == part.argmax() == 63
+    assert (score.max(), part.max()) == (8, 1)
+
+
+@pytest.mark.parametrize(
+    ("figure", "given", "words"),
+    [
+        (ClockHands, {"width": 5}, "the width must be even: each pair turns; got 5"),
+        (RotaryScore, {"width": 0}, "the width must be even"),
+        (RotaryScore, {"pair": 8}, "pair must be from -1 to 7; got 8"),
+        (
+            RotaryScore,
+            {"key": [1.0]},
+            "need 16 numbers, the width, or more; got 32 and",
+        ),
+    ],
+)
+def test_clocks_and_pairs_that_do_not_fit_are_refused(figure, given, words):
+    with pytest.raises(ValueError, match=words):
+        figure(**given).still()

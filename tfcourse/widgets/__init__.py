@@ -18,8 +18,10 @@ from tfcourse.notebook import figures
 
 __all__ = [
     "AttentionPlayground",
+    "ClockHands",
     "Directions",
     "HeadsSideBySide",
+    "RotaryScore",
     "RowLookup",
     "SoftLookup",
     "SoftmaxTemperature",
@@ -436,4 +438,92 @@ class HeadsSideBySide(InteractiveFigure):
             xlabel=f"key → (the query is “{self.tokens[self.query]}”)",
             ylabel="head",
             numbers=True,
+        )
+
+
+def _speeds(width: int, base: float) -> np.ndarray:
+    """How far each pair turns in a step, in radians: base^(-2i / width)."""
+    if width < 2 or width % 2:
+        raise ValueError(f"the width must be even: each pair turns; got {width}")
+    return float(base) ** (-np.arange(0, width, 2) / width)
+
+
+class ClockHands(InteractiveFigure):
+    """Sinusoidal positions as hands of clocks, from fast to slow, for two positions.
+
+    Hand i, of width / 2, turns by base^(-2i / width) radians a step, clockwise; its sine
+    and its cosine are two of the width numbers of a position. `position` and `other` go
+    from 0 to `last`.
+    """
+
+    _esm = _module("clock_hands.js")
+    width = traitlets.Int(12).tag(sync=True)
+    base = traitlets.Float(1000.0).tag(sync=True)
+    last = traitlets.Int(63).tag(sync=True)
+    position = traitlets.Int(21).tag(sync=True)
+    other = traitlets.Int(18).tag(sync=True)
+
+    def sinusoids(self, position: int) -> np.ndarray:
+        """Sine and cosine of each hand, one beside the other: (width,)."""
+        turned = position * _speeds(self.width, self.base)
+        return np.stack([np.sin(turned), np.cos(turned)], axis=-1).ravel()
+
+    def still(self) -> Figure:
+        places = (self.position, self.other)
+        return figures.heatmap(
+            [self.sinusoids(place) for place in places],
+            row_labels=[f"position {place}" for place in places],
+            column_labels=[
+                f"{wave} {i}" for i in range(self.width // 2) for wave in ("sin", "cos")
+            ],
+            signed=True,
+            numbers=True,
+        )
+
+
+class RotaryScore(InteractiveFigure):
+    """The score of a query and a key that are turned by their positions, by the lag.
+
+    Pair i is the numbers 2i and 2i + 1 of the first `width` of `query` and `key`, and
+    turns by base^(-2i / width) radians a step. `query_position` and `key_position` go
+    from 0 to 63; the part of the score that `pair` adds is shown too, none for -1.
+    """
+
+    _esm = _module("rotary_score.js")
+    query = traitlets.List([1.0, 0.0] * 16).tag(sync=True)
+    key = traitlets.List([1.0, 0.0] * 16).tag(sync=True)
+    width = traitlets.Int(16).tag(sync=True)
+    base = traitlets.Float(10_000.0).tag(sync=True)
+    query_position = traitlets.Int(24).tag(sync=True)
+    key_position = traitlets.Int(19).tag(sync=True)
+    pair = traitlets.Int(1).tag(sync=True)
+
+    def parts(self, lags) -> np.ndarray:
+        """What each pair adds to the score at each lag: (lags, pairs)."""
+        speeds = _speeds(self.width, self.base)
+        if min(len(self.query), len(self.key)) < self.width:
+            raise ValueError(
+                f"query and key need {self.width} numbers, the width, or more; "
+                f"got {len(self.query)} and {len(self.key)}"
+            )
+        if not -1 <= self.pair < len(speeds):
+            raise ValueError(
+                f"pair must be from -1 to {len(speeds) - 1}; got {self.pair}"
+            )
+        q, k = (
+            np.array(vector[: self.width], dtype=float).view(complex)
+            for vector in (self.query, self.key)
+        )
+        turned = np.exp(1j * np.asarray(lags)[..., None] * speeds)
+        return (q * turned * k.conj()).real
+
+    def still(self) -> Figure:
+        lags, lag = np.arange(-63, 64), self.query_position - self.key_position
+        parts = self.parts(lags)
+        curves = {"score, all pairs": (lags, parts.sum(-1))}
+        if self.pair >= 0:
+            curves[f"the part of pair {self.pair}"] = (lags, parts[:, self.pair])
+        curves[f"lag {lag}"] = ([lag], [self.parts(lag).sum()])
+        return figures.lines(
+            curves, xlabel="lag p - r, in positions", ylabel="score, not scaled"
         )

@@ -444,12 +444,12 @@ STATIONS = {
     "pre-norm": [
         "stream in",
         *("norm", "attention adds", "sum"),
-        *("norm", "feed-forward adds", "sum: stream out"),
+        *("norm", "feed-forward adds", "sum, out"),
     ],
     "post-norm": [
         "stream in",
         *("attention adds", "sum", "norm"),
-        *("feed-forward adds", "sum", "norm: stream out"),
+        *("feed-forward adds", "sum", "norm, out"),
     ],
 }
 

@@ -1,6 +1,6 @@
 // The vector of one token on its way through a block: station by station, pre- or post-norm.
 const TRAITS = ["tokens", "names", "stations", "weights", "placement", "token", "station"];
-const ROW = 56; // pixels, from one station to the next
+const ROW = 60; // pixels, from one station to the next
 const [STREAM, BRANCH, LEFT] = [15, 44, 64]; // pixels: where the two paths and the bars stand
 
 const length = (vector) => Math.hypot(...vector);
@@ -18,7 +18,8 @@ function kinds(names) {
     if (name.endsWith("adds")) return "adds";
     return name.startsWith("norm") ? "norm" : "sum";
   });
-  const aside = (i) => kind[i] === "adds" || (kind[i] === "norm" && kind[i + 1] === "adds");
+  const before = kind[1] === "norm"; // pre-norm: the norm stands on the branch
+  const aside = (i) => kind[i] === "adds" || (kind[i] === "norm" && before);
   return kind.map((what, i) => ({ what, aside: aside(i) }));
 }
 
@@ -69,13 +70,13 @@ function sign({ what, aside }, y, hue) {
   return [ring, s("path", { d: `M${x - 5} ${y}h10M${x} ${y - 5}v10`, style: look })];
 }
 
-/** A vector as bars: up and blue above zero, down and orange below. */
+/** A vector as bars: up and orange above zero, down and blue below. */
 function bars(vector, top, y, width) {
   const each = width / vector.length;
   const drawn = vector.map((x, i) => {
-    const tall = Math.max(0.5, (17 * Math.abs(x)) / top);
+    const tall = Math.max(0.5, (19 * Math.abs(x)) / top);
     const place = { x: LEFT + i * each + 1, y: x < 0 ? y : y - tall };
-    const hue = `fill: var(${x < 0 ? "--tfc-orange" : "--tfc-blue"})`;
+    const hue = `fill: var(${x < 0 ? "--tfc-blue" : "--tfc-orange"})`;
     return s("rect", { ...place, width: Math.max(1, each - 2), height: tall, style: hue });
   });
   const zero = { x1: LEFT, x2: LEFT + width, y1: y, y2: y, style: "stroke: var(--tfc-soft)" };
@@ -92,16 +93,17 @@ function way(names, vectors, station, width) {
     const ink = `fill: var(--tfc-ink); font-weight: ${i === station ? 700 : 400}`;
     const like = `length ${number(length(vectors[i]))} · cos ${number(cosine(vectors[i], vectors[0]))}`;
     const hue = !all[i].aside ? "--tfc-ink" : i <= second ? "--tfc-green" : "--tfc-plum";
+    const faint = { opacity: i > station ? 0.35 : 1 };
     return s(
       "g",
-      { opacity: i > station ? 0.35 : 1, style: "cursor: pointer" },
+      { style: "cursor: pointer" },
       s("rect", {
         ...{ x: LEFT - 5, y: y + 1, width: width - LEFT + 5, height: ROW - 2, rx: 4 },
         style: `fill: var(--tfc-blue); fill-opacity: ${i === station ? 0.12 : 0}`,
       }),
-      s("text", { x: LEFT, y: y + 14, style: ink }, name),
-      s("text", { x: width - 4, y: y + 14, "text-anchor": "end", style: ink }, like),
-      ...bars(vectors[i], top, y + 36, width - LEFT - 4),
+      s("text", { x: LEFT, y: y + 14, style: ink, ...faint }, name),
+      s("text", { x: width - 4, y: y + 14, "text-anchor": "end", style: ink, ...faint }, like),
+      s("g", faint, ...bars(vectors[i], top, y + 38, width - LEFT - 4)),
       ...sign(all[i], y + ROW / 2, hue),
     );
   });

@@ -398,9 +398,8 @@ def _(answer, draw):
     says = "The block must do the same as before: compare the two on some x."
     close(_block(x, got, h), _block(x, state, h), says=says, given=given, atol=1e-4)
     return (
-        f"The same block with {4 * d} numbers fewer to multiply and add at each token. "
-        "While it trains a gain is worth having: it steers a whole column at once. "
-        "Afterwards it is arithmetic that can be done beforehand."
+        f"The same block with {4 * d} numbers fewer to multiply and add at each token: "
+        "once training is over, this arithmetic can be done beforehand."
     )
 
 

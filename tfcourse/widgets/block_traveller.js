@@ -137,8 +137,8 @@ function render({ model, el }) {
   const kind = choices(model, "placement", "where the norm stands", placements.map((p) => [p, p]));
   const who = choices(model, "token", "token", tokens.map((token, i) => [token, i]));
   const shares = who.buttons.map((button) => {
-    const share = h("span", { "aria-hidden": "true", style: "margin-left: 0.35em; font-size: 0.8em" });
-    button.append(share);
+    const share = h("span", { "aria-hidden": "true", style: "font-size: 0.8em" });
+    button.append(" ", share);
     return share;
   });
   const format = (i) => {

@@ -91,9 +91,9 @@ function way(names, vectors, station, width) {
   const rows = names.map((name, i) => {
     const y = i * ROW;
     const ink = `fill: var(--tfc-ink); font-weight: ${i === station ? 700 : 400}`;
-    const like = `length ${number(length(vectors[i]))} · cos ${number(cosine(vectors[i], vectors[0]))}`;
+    const like = `${width < 350 ? "len" : "length"} ${number(length(vectors[i]))} · cos ${number(cosine(vectors[i], vectors[0]))}`;
     const hue = !all[i].aside ? "--tfc-ink" : i <= second ? "--tfc-green" : "--tfc-plum";
-    const faint = { opacity: i > station ? 0.35 : 1 };
+    const faint = { opacity: i > station ? 0.45 : 1 };
     return s(
       "g",
       { style: "cursor: pointer" },
@@ -133,7 +133,7 @@ function choices(model, trait, label, named) {
 function render({ model, el }) {
   const { box, says, say } = frame(el, "A vector on its way through a block");
   const tokens = model.get("tokens");
-  const placements = Object.keys(model.get("names"));
+  const placements = ["pre-norm", "post-norm"];
   const kind = choices(model, "placement", "where the norm stands", placements.map((p) => [p, p]));
   const who = choices(model, "token", "token", tokens.map((token, i) => [token, i]));
   const shares = who.buttons.map((button) => {

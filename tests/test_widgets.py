@@ -12,6 +12,7 @@ from tfcourse.position import Rotary, sinusoids
 from tfcourse.widgets import (
     AttentionPlayground,
     ClockHands,
+    BlockTraveller,
     Directions,
     HeadsSideBySide,
     RotaryScore,
@@ -292,3 +293,62 @@ def test_equal_vectors_have_their_best_score_at_lag_0():
 def test_clocks_and_pairs_that_do_not_fit_are_refused(figure, given, words):
     with pytest.raises(ValueError, match=words):
         figure(**given).still()
+def norm(x):
+    """What a norm without gain and shift makes of vectors."""
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(-1, keepdims=True))
+
+
+def travelled(placement):
+    figure = BlockTraveller(placement=placement)
+    way = figure.travel()
+    image = figure.still().axes[0].images[0]
+    np.testing.assert_array_equal(image.get_array(), way)
+    low, high = image.get_clim()
+    assert low == -high == -abs(way).max()
+    return dict(enumerate(way))
+
+
+def test_before_a_norm_or_after_it_the_stations_add_up():
+    way = travelled("pre-norm")
+    np.testing.assert_allclose(way[1], norm(way[0]), atol=2e-3)
+    np.testing.assert_allclose(way[3], way[0] + way[2], atol=2e-3)
+    np.testing.assert_allclose(way[4], norm(way[3]), atol=2e-3)
+    np.testing.assert_allclose(way[5], np.maximum(way[4], 0), atol=2e-3)
+    np.testing.assert_allclose(way[6], way[3] + way[5], atol=2e-3)
+    way = travelled("post-norm")
+    np.testing.assert_allclose(way[2], way[0] + way[1], atol=2e-3)
+    np.testing.assert_allclose(way[3], norm(way[2]), atol=2e-3)
+    np.testing.assert_allclose(way[4], np.maximum(way[3], 0), atol=2e-3)
+    np.testing.assert_allclose(way[5], way[3] + way[4], atol=2e-3)
+    np.testing.assert_allclose(way[6], norm(way[5]), atol=2e-3)
+
+
+def test_what_attention_adds_is_the_mix_by_the_weights():
+    figure = BlockTraveller()
+    for placement, entering in (("pre-norm", 1), ("post-norm", 0)):
+        weights = np.array(figure.weights[placement])
+        np.testing.assert_allclose(weights.sum(-1), 1, atol=2e-3)
+        vectors = np.array(figure.stations[placement])
+        mixed = weights @ vectors[entering]
+        added = vectors[figure.names[placement].index("attention adds")]
+        np.testing.assert_allclose(added, mixed, atol=3e-3)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"tokens": ["one"]}, r"7 stations of 1 tokens, pre-norm, need vectors"),
+        ({"token": 3}, "token must be from 0 to 2; got 3"),
+        ({"station": 7}, "station must be from 0 to 6; got 7"),
+        (
+            {"weights": {"pre-norm": [[1.0]], "post-norm": [[1.0]]}},
+            r"3 tokens, pre-norm, need weights \(3, 3\); got \(1, 1\)",
+        ),
+    ],
+)
+def test_travels_that_do_not_fit_are_refused(given, words):
+    with pytest.raises(ValueError, match=words):
+        BlockTraveller(**given).still()
+    with pytest.raises(traitlets.TraitError):
+        BlockTraveller(placement="no norm")

@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 FIGURES = {
     "AttentionPlayground": ("Press a word to let it ask", 2),
     "ClockHands": ("A step turns hand 0", 2),
+    "BlockTraveller": ("cosine to the vector that came in", 1),
     "Directions": ("dog + ", 4),
     "HeadsSideBySide": ("head 0 looks at", 1),
     "RotaryScore": ("Query at ", 4),
@@ -345,3 +346,37 @@ def test_a_pair_is_lit_and_the_width_is_chosen(open_figure):
     expect(told).to_contain_text("Pair 0 adds")
     lit.press("Home")
     expect(told).to_contain_text("Any two positions with this lag have it.")
+def test_a_vector_travels_by_keyboard_and_the_norm_changes_its_place(open_figure, page):
+    box = open_figure("BlockTraveller")
+    told, slider = box.get_by_role("status"), box.get_by_role("slider")
+    view, boxes = box.locator("svg"), box.locator("svg rect[rx='3']")
+    slider.press("Home")
+    expect(told).to_contain_text("station 1 of 7, stream in: length")
+    expect(told).to_contain_text("came in 1.00.")
+    for name in ("norm", "attention adds", "sum"):
+        slider.press("ArrowRight")
+        expect(told).to_contain_text(f"of 7, {name}: length")
+    before = boxes.first.bounding_box()["x"]
+    button = box.get_by_role("button", name="post-norm")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    expect(told).to_contain_text("post-norm, station 4 of 7, norm: length")
+    expect(slider).to_have_attribute("aria-valuetext", "norm (4 of 7)")
+    assert boxes.first.bounding_box()["x"] < before  # from the branch onto the stream
+    view.scroll_into_view_if_needed()
+    drawn = view.bounding_box()
+    view.click(position={"x": 150, "y": drawn["height"] * 1.5 / 7})
+    expect(slider).to_have_value("1")
+    expect(told).to_contain_text("Attention took most from")
+
+
+def test_behind_the_mask_the_first_token_takes_from_itself_alone(open_figure):
+    box = open_figure("BlockTraveller")
+    buttons = box.get_by_role("group", name="token", exact=True).get_by_role("button")
+    first = buttons.first
+    name = first.inner_text().split()[0]
+    first.click()
+    expect(first).to_have_attribute("aria-pressed", "true")
+    told = box.get_by_role("status")
+    expect(told).to_contain_text(f"Attention took most from {name} (1.00).")

@@ -19,6 +19,7 @@ from tfcourse.notebook import figures
 __all__ = [
     "AttentionPlayground",
     "ClockHands",
+    "BlockTraveller",
     "Directions",
     "HeadsSideBySide",
     "RotaryScore",
@@ -526,4 +527,95 @@ class RotaryScore(InteractiveFigure):
         curves[f"lag {lag}"] = ([lag], [self.parts(lag).sum()])
         return figures.lines(
             curves, xlabel="lag p - r, in positions", ylabel="score, not scaled"
+STATIONS = {
+    "pre-norm": [
+        "stream in",
+        *("norm", "attention adds", "sum"),
+        *("norm", "feed-forward adds", "sum, out"),
+    ],
+    "post-norm": [
+        "stream in",
+        *("attention adds", "sum", "norm"),
+        *("feed-forward adds", "sum", "norm, out"),
+    ],
+}
+
+
+def _toy_travels(words: int = 3) -> dict:
+    """Stations of a block without weights: attention looks back at all words alike."""
+    turns = np.arange(words)[:, None] + np.arange(6)
+    x = np.sin(2.3 * turns) + 0.5 * np.cos(turns**2)
+    share = np.tril(np.ones((words, words))) / np.arange(1, words + 1)[:, None]
+
+    def norm(x):
+        centred = x - x.mean(-1, keepdims=True)
+        return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+
+    travels = {"pre-norm": [x], "post-norm": [x]}
+    for adds in (lambda x: share @ x, lambda x: np.maximum(x, 0)):
+        pre, post = travels.values()
+        added = adds(norm(pre[-1]))
+        pre += [norm(pre[-1]), added, pre[-1] + added]
+        total = post[-1] + adds(post[-1])
+        post += [adds(post[-1]), total, norm(total)]
+    return {name: np.round(way, 3).tolist() for name, way in travels.items()}
+
+
+class BlockTraveller(InteractiveFigure):
+    """The vector of one token on its way through a block, station by station.
+
+    `stations` holds, for "pre-norm" and for "post-norm", the vectors at each of the
+    stations in `names`, (stations, tokens, d_model); `weights`, what attention takes
+    from each token, (tokens, tokens), the mean over the heads. The token number
+    `token` travels, and has come to number `station`.
+    """
+
+    _esm = _module("block_traveller.js")
+    tokens = traitlets.List(["the", "cat", "sat"]).tag(sync=True)
+    names = traitlets.Dict(STATIONS).tag(sync=True)
+    stations = traitlets.Dict(_toy_travels()).tag(sync=True)
+    weights = traitlets.Dict(
+        {p: [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.333, 0.333, 0.333]] for p in STATIONS}
+    ).tag(sync=True)
+    placement = traitlets.Enum(list(STATIONS), "pre-norm").tag(sync=True)
+    token = traitlets.Int(2).tag(sync=True)
+    station = traitlets.Int(2).tag(sync=True)
+
+    def travel(self) -> np.ndarray:
+        """The vectors of the chosen token where the norm stands as chosen: (7, d_model)."""
+        n = len(self.tokens)
+        for placement, names in self.names.items():
+            shape = np.shape(self.stations[placement])
+            if len(shape) != 3 or shape[:2] != (len(names), n):
+                raise ValueError(
+                    f"{len(names)} stations of {n} tokens, {placement}, need vectors "
+                    f"of shape {(len(names), n)} and their width; got {shape}"
+                )
+            shape = np.shape(self.weights[placement])
+            if shape != (n, n):
+                raise ValueError(
+                    f"{n} tokens, {placement}, need weights {(n, n)}; got {shape}"
+                )
+        for name, stop in (("token", n), ("station", len(names))):
+            if not 0 <= getattr(self, name) < stop:
+                raise ValueError(
+                    f"{name} must be from 0 to {stop - 1}; got {getattr(self, name)}"
+                )
+        return np.array(self.stations[self.placement], dtype=float)[:, self.token]
+
+    def still(self) -> Figure:
+        vectors = self.travel()
+        lengths = np.linalg.norm(vectors, axis=1)
+        return figures.heatmap(
+            vectors,
+            row_labels=[
+                f"{name}  ({length:.1f})"
+                for name, length in zip(
+                    self.names[self.placement], lengths, strict=True
+                )
+            ],
+            xlabel=f"number of the vector → (“{self.tokens[self.token]}”, "
+            f"{self.placement}; in brackets, its length)",
+            scale="value",
+            signed=True,
         )

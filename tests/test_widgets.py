@@ -11,8 +11,8 @@ from tfcourse import widgets
 from tfcourse.position import Rotary, sinusoids
 from tfcourse.widgets import (
     AttentionPlayground,
-    ClockHands,
     BlockTraveller,
+    ClockHands,
     Directions,
     HeadsSideBySide,
     RotaryScore,
@@ -293,6 +293,8 @@ def test_equal_vectors_have_their_best_score_at_lag_0():
 def test_clocks_and_pairs_that_do_not_fit_are_refused(figure, given, words):
     with pytest.raises(ValueError, match=words):
         figure(**given).still()
+
+
 def norm(x):
     """What a norm without gain and shift makes of vectors."""
     centred = x - x.mean(-1, keepdims=True)

@@ -6,8 +6,8 @@ from playwright.sync_api import expect
 # What each figure says first, and how many sliders it has.
 FIGURES = {
     "AttentionPlayground": ("Press a word to let it ask", 2),
-    "ClockHands": ("A step turns hand 0", 2),
     "BlockTraveller": ("cosine to the vector that came in", 1),
+    "ClockHands": ("A step turns hand 0", 2),
     "Directions": ("dog + ", 4),
     "HeadsSideBySide": ("head 0 looks at", 1),
     "RotaryScore": ("Query at ", 4),
@@ -346,6 +346,8 @@ def test_a_pair_is_lit_and_the_width_is_chosen(open_figure):
     expect(told).to_contain_text("Pair 0 adds")
     lit.press("Home")
     expect(told).to_contain_text("Any two positions with this lag have it.")
+
+
 def test_a_vector_travels_by_keyboard_and_the_norm_changes_its_place(open_figure, page):
     box = open_figure("BlockTraveller")
     told, slider = box.get_by_role("status"), box.get_by_role("slider")

@@ -18,8 +18,8 @@ from tfcourse.notebook import figures
 
 __all__ = [
     "AttentionPlayground",
-    "ClockHands",
     "BlockTraveller",
+    "ClockHands",
     "Directions",
     "HeadsSideBySide",
     "RotaryScore",
@@ -527,6 +527,9 @@ class RotaryScore(InteractiveFigure):
         curves[f"lag {lag}"] = ([lag], [self.parts(lag).sum()])
         return figures.lines(
             curves, xlabel="lag p - r, in positions", ylabel="score, not scaled"
+        )
+
+
 STATIONS = {
     "pre-norm": [
         "stream in",

@@ -345,12 +345,20 @@ def matrices(
     return figure
 
 
-def maps(named: dict, *, row_labels: list, column_labels: list, scale: str) -> Figure:
+def maps(
+    named: dict,
+    *,
+    row_labels: list,
+    column_labels: list,
+    scale: str,
+    xlabel: str = "key →",
+    ylabel: str = "query ↓",
+) -> Figure:
     """Maps of one shape side by side, {title: matrix}, such as the weights of heads.
 
-    Rows ask, columns are asked; one colour means one number in all of them, from 0 up.
-    ValueError for no map or more than 4, for a map that is not finite or negative, or
-    whose shape is not that of the labels.
+    Rows ask and columns are asked, unless the axes are named otherwise; one colour
+    means one number in all of them, from 0 up. ValueError for no map or more than 4,
+    for a map that is not finite or negative, or whose shape is not that of the labels.
 
     >>> figure = maps({"head 0": [[0.5]]}, row_labels="a", column_labels="b", scale="")
     >>> figure.axes[0].get_title(loc="left")
@@ -379,8 +387,8 @@ def maps(named: dict, *, row_labels: list, column_labels: list, scale: str) -> F
         _ticks(axes.xaxis, "column", column_labels, shape[1], size)
         _ticks(axes.yaxis, "row", row_labels, shape[0], size)
         axes.set_title(title, size=10)
-        axes.set_xlabel("key →", size=8.5)
-    grid[0].set_ylabel("query ↓")
+        axes.set_xlabel(xlabel, size=8.5)
+    grid[0].set_ylabel(ylabel)
     figure.colorbar(image, ax=grid, label=scale, shrink=0.9)
     return figure
 

@@ -23,7 +23,7 @@ from tfcourse.encoder_decoder import (
     words_of,
 )
 from tfcourse.fitting import fit, initialize
-from tools.environment import enter
+from tools.environment import MEASURING, enter
 
 NAME = "09_translator"
 SHAPE = {"d_model": 96, "n_heads": 4, "n_layers": 2, "limit": 80}
@@ -67,7 +67,7 @@ def judged(model, tests, source, target):
 
 
 def main():
-    enter()
+    enter(MEASURING)
     start = time.process_time()
     data = training_examples(COUNT, seed=1)
     source, target = (

@@ -117,7 +117,7 @@ FITTING = {
 
 ANSWER = "&& echo yes || echo no"
 ACTIONS = {  # ways to say it around {}, and what comes after the shell's list
-    "find": (("find {}", "look for {}", "search for {}", "locate {}"), ""),
+    "find": (("find {}", "look for {}", "search for {}", "locate {}"), "-print"),
     "show": (("show me {}", "list {}", "display {}", "let me see {}"), "-ls"),
     "copy": (
         ("copy {} to the {}", "duplicate {} in the {}"),
@@ -126,7 +126,7 @@ ACTIONS = {  # ways to say it around {}, and what comes after the shell's list
     "move": (("move {} to the {}", "put {} into the {}"), "-exec mv -t /{} {{}} +"),
     "count": (
         ("count {}", "tell me the number of {}", "give me a count of {}"),
-        "| wc -l",
+        "-print | wc -l",
     ),
     "check": (
         (
@@ -134,11 +134,14 @@ ACTIONS = {  # ways to say it around {}, and what comes after the shell's list
             "see if there are {}",
             "find out whether i have {}",
         ),
-        f"| grep -q . {ANSWER}",
+        f"-print | grep -q . {ANSWER}",
     ),
 }
-PROCESS_ACTIONS = {"find": "| awk '{print$1}'", "show": ""} | {
-    action: ACTIONS[action][1] for action in ("count", "check")
+PROCESS_ACTIONS = {
+    "find": "| awk '{print$1}'",
+    "show": "",
+    "count": "| wc -l",
+    "check": f"| grep -q . {ANSWER}",
 }
 ANY_OF = ("any ", "", "some ")  # "check whether there are any files"
 ALL_OF = ("my ", "the ", "all ", "all my ", "all the ", "")

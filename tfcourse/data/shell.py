@@ -300,12 +300,12 @@ def _awk(program: str, reader: _Reader):
 
 
 def _find(reader: _Reader):
-    """find . tests, and then -ls, -exec cp or mv, a count, or whether there is any."""
-    tests, action = [], None
-    while action is None and reader.place < len(reader.words):
-        if reader.words[reader.place] in ("|", ";"):
-            break
-        if reader.see("-ls"):
+    """find . tests, and then -print, -ls, or -exec with cp or mv; what _pipe knows."""
+    tests = []
+    while reader.place < len(reader.words):
+        if reader.see("-print"):
+            action = _names
+        elif reader.see("-ls"):
             action = _details
         elif reader.see("-exec", "cp", "-r", "-t"):
             action = _transfer(reader, _copy)
@@ -313,8 +313,12 @@ def _find(reader: _Reader):
             action = _transfer(reader, shutil.move)
         else:
             tests.append(_test(reader))
-    after = _pipe(reader)
+            continue
+        return _acted(tests, action, _pipe(reader))
+    reader.fail("-print, -ls or -exec")
 
+
+def _acted(tests: list, action, after):
     def run(root: Path) -> list[str]:
         home = root / HOME
         found = [
@@ -322,7 +326,7 @@ def _find(reader: _Reader):
             for path in [home, *sorted(home.rglob("*"))]
             if all(test(path, home) for test in tests)
         ]
-        return after((action or _names)(found, home))
+        return after(action(found, home))
 
     return run
 

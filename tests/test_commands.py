@@ -100,11 +100,9 @@ def test_different_filters_find_different_things(thing):
             found[outcome(command).said].add(command)
     assert () not in found  # nothing is never the answer
     for left, right in SYNONYMS:
-        for commands in found.values():
-            commands -= {
-                c for c in commands if c.replace(right, left) in commands - {c}
-            }
-    assert [commands for commands in found.values() if len(commands) > 1] == []
+        for same in found.values():
+            same -= {c for c in same if c.replace(right, left) in same - {c}}
+    assert [same for same in found.values() if len(same) > 1] == []
 
 
 def test_copying_leaves_the_original_and_moving_takes_it():

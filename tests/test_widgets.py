@@ -4,13 +4,18 @@ import re
 
 import numpy as np
 import pytest
+import torch
 import traitlets
 
 from tfcourse import widgets
+from tfcourse.position import Rotary, sinusoids
 from tfcourse.widgets import (
     AttentionPlayground,
+    BlockTraveller,
+    ClockHands,
     Directions,
     HeadsSideBySide,
+    RotaryScore,
     SoftLookup,
     SoftmaxTemperature,
     SpectralRadius,
@@ -223,3 +228,129 @@ def test_heads_to_begin_with_are_weights_that_do_their_jobs():
 def test_heads_that_do_not_fit_are_refused(given, words):
     with pytest.raises(ValueError, match=words):
         HeadsSideBySide(**given).still()
+
+
+@pytest.mark.parametrize(("width", "base"), [(12, 1000.0), (2, 50.0), (16, 10_000.0)])
+def test_the_clocks_show_the_sinusoids_of_the_package(width, base):
+    figure = ClockHands(width=width, base=base, position=21, other=4)
+    places = torch.tensor([21, 4], dtype=torch.float64)
+    expected = sinusoids(places, width, base)
+    image = figure.still().axes[0].images[0]
+    np.testing.assert_allclose(image.get_array(), expected, atol=1e-12)
+
+
+def turned_score(figure):
+    """The score that the package's rotation gives, in the interleaved layout."""
+    rotary = Rotary(figure.base, interleaved=True)
+    turned = [
+        rotary(
+            torch.tensor(vector[: figure.width], dtype=torch.float64)[None, None, None],
+            torch.tensor([place]),
+        )
+        for vector, place in (
+            (figure.query, figure.query_position),
+            (figure.key, figure.key_position),
+        )
+    ]
+    return (turned[0] * turned[1]).sum().item()
+
+
+def test_the_rotary_score_is_that_of_the_turned_vectors():
+    draw = np.random.default_rng(0)
+    query, key = draw.normal(size=(2, 8)).tolist()
+    for base, p, r in [(10_000.0, 24, 19), (50.0, 3, 60), (5.0, 63, 0)]:
+        figure = RotaryScore(query=query, key=key, width=8, base=base, pair=3)
+        figure.query_position, figure.key_position = p, r
+        score, _, spot = drawn(figure)
+        assert spot[0] == pytest.approx(turned_score(figure), abs=1e-9)
+        assert score[p - r + 63] == pytest.approx(spot[0], abs=1e-9)
+        figure.width = 6  # the rest of the numbers are not used
+        figure.pair = -1
+        assert len(drawn(figure)) == 2
+        assert drawn(figure)[-1][0] == pytest.approx(turned_score(figure), abs=1e-9)
+
+
+def test_equal_vectors_have_their_best_score_at_lag_0():
+    figure = RotaryScore()
+    score, part, _ = drawn(figure)
+    assert score.argmax() == part.argmax() == 63
+    assert (score.max(), part.max()) == (8, 1)
+
+
+@pytest.mark.parametrize(
+    ("figure", "given", "words"),
+    [
+        (ClockHands, {"width": 5}, "the width must be even: each pair turns; got 5"),
+        (RotaryScore, {"width": 0}, "the width must be even"),
+        (RotaryScore, {"pair": 8}, "pair must be from -1 to 7; got 8"),
+        (
+            RotaryScore,
+            {"key": [1.0]},
+            "need 16 numbers, the width, or more; got 32 and",
+        ),
+    ],
+)
+def test_clocks_and_pairs_that_do_not_fit_are_refused(figure, given, words):
+    with pytest.raises(ValueError, match=words):
+        figure(**given).still()
+
+
+def norm(x):
+    """What a norm without gain and shift makes of vectors."""
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(-1, keepdims=True))
+
+
+def travelled(placement):
+    figure = BlockTraveller(placement=placement)
+    way = figure.travel()
+    image = figure.still().axes[0].images[0]
+    np.testing.assert_array_equal(image.get_array(), way)
+    low, high = image.get_clim()
+    assert low == -high == -abs(way).max()
+    return dict(enumerate(way))
+
+
+def test_before_a_norm_or_after_it_the_stations_add_up():
+    way = travelled("pre-norm")
+    np.testing.assert_allclose(way[1], norm(way[0]), atol=2e-3)
+    np.testing.assert_allclose(way[3], way[0] + way[2], atol=2e-3)
+    np.testing.assert_allclose(way[4], norm(way[3]), atol=2e-3)
+    np.testing.assert_allclose(way[5], np.maximum(way[4], 0), atol=2e-3)
+    np.testing.assert_allclose(way[6], way[3] + way[5], atol=2e-3)
+    way = travelled("post-norm")
+    np.testing.assert_allclose(way[2], way[0] + way[1], atol=2e-3)
+    np.testing.assert_allclose(way[3], norm(way[2]), atol=2e-3)
+    np.testing.assert_allclose(way[4], np.maximum(way[3], 0), atol=2e-3)
+    np.testing.assert_allclose(way[5], way[3] + way[4], atol=2e-3)
+    np.testing.assert_allclose(way[6], norm(way[5]), atol=2e-3)
+
+
+def test_what_attention_adds_is_the_mix_by_the_weights():
+    figure = BlockTraveller()
+    for placement, entering in (("pre-norm", 1), ("post-norm", 0)):
+        weights = np.array(figure.weights[placement])
+        np.testing.assert_allclose(weights.sum(-1), 1, atol=2e-3)
+        vectors = np.array(figure.stations[placement])
+        mixed = weights @ vectors[entering]
+        added = vectors[figure.names[placement].index("attention adds")]
+        np.testing.assert_allclose(added, mixed, atol=3e-3)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"tokens": ["one"]}, r"7 stations of 1 tokens, pre-norm, need vectors"),
+        ({"token": 3}, "token must be from 0 to 2; got 3"),
+        ({"station": 7}, "station must be from 0 to 6; got 7"),
+        (
+            {"weights": {"pre-norm": [[1.0]], "post-norm": [[1.0]]}},
+            r"3 tokens, pre-norm, need weights \(3, 3\); got \(1, 1\)",
+        ),
+    ],
+)
+def test_travels_that_do_not_fit_are_refused(given, words):
+    with pytest.raises(ValueError, match=words):
+        BlockTraveller(**given).still()
+    with pytest.raises(traitlets.TraitError):
+        BlockTraveller(placement="no norm")

@@ -54,9 +54,9 @@ def as_it_is(scores, mask):
     return scores
 
 
-@right("05-2")
+@wrong("05-2", says="0 / 0 is NaN. Hide before the softmax")
 def hides_afterwards_and_renormalizes():
-    """Sets the hidden weights to 0 and divides by what is left."""
+    """Sets the hidden weights to 0 and divides by what is left, which may be 0."""
 
     def weigh(scores, mask):
         weights = scores.softmax(dim=-1) * mask
@@ -706,6 +706,26 @@ def keeps_everything():
 
     def finish(state):
         q, k, v, mask = state
+        return torch.nan_to_num(scores_of(q, k, mask).softmax(dim=-1)) @ v
+
+    return {"absorb": absorb, "finish": finish}
+
+
+@wrong("05-6", says="must be in the state")
+def keeps_everything_elsewhere():
+    """Keeps all blocks in a list of its own, and returns nothing of them as the state."""
+    kept = []
+
+    def absorb(state, q, k, v, mask):
+        if state is None:
+            kept.clear()
+        kept.append((q, k, v, mask))
+        return 0
+
+    def finish(state):
+        q = kept[-1][0]
+        k, v = (torch.cat([block[i] for block in kept], dim=1) for i in (1, 2))
+        mask = torch.cat([block[3] for block in kept], dim=2)
         return torch.nan_to_num(scores_of(q, k, mask).softmax(dim=-1)) @ v
 
     return {"absorb": absorb, "finish": finish}

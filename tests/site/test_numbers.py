@@ -8,8 +8,10 @@ import pytest
 
 from tfcourse.widgets import (
     AttentionPlayground,
+    ClockHands,
     Directions,
     HeadsSideBySide,
+    RotaryScore,
     SoftmaxTemperature,
     TransitionTable,
     VoteStepper,
@@ -180,3 +182,58 @@ def test_the_strongest_keys_are_those_of_python(call):
         for (key, weight), one in zip(expected[:2], found[:2], strict=True):
             assert (one["key"], one["weight"]) == (key, weight)
         assert found[2] == {"key": -1, "weight": 0.1}  # all alike
+
+
+@pytest.mark.parametrize(("width", "base"), [(12, 1000), (2, 50), (32, 10_000)])
+def test_hands_stand_as_in_python(call, width, base):
+    figure = ClockHands(width=width, base=base)
+    for place in (0, 1, 21, 63):
+        found = call("ClockHands.sinusoids", place, width, base)
+        np.testing.assert_allclose(found, figure.sinusoids(place), atol=1e-12)
+        product = figure.sinusoids(place) @ figure.sinusoids(7)
+        found = call("ClockHands.dot", place, 7, width, base)
+        np.testing.assert_allclose(found, product, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((21, 18, 12, 1000), "hand 0 by 57° and hand 5 by 0.18°. Positions 21 and 18"),
+        ((3, 2, 2, 50), "hand 0 by 57°. Positions 3 and 2 are 1 step apart"),
+        ((9, 9, 4, 50), "Position 9 with itself: dot product 2.00, the most."),
+    ],
+)
+def test_the_clocks_tell_a_step_and_a_distance(call, given, words):
+    assert words in call("ClockHands.sentence", *given)
+
+
+@pytest.mark.parametrize(("p", "r"), [(24, 19), (0, 63), (5, 5)])
+@pytest.mark.parametrize(("width", "base"), [(8, 10_000), (6, 50), (2, 3.16)])
+def test_a_turned_query_and_a_turned_key_score_as_in_python(call, width, base, p, r):
+    query, key = np.random.default_rng(1).normal(size=(2, 8)).tolist()
+    figure = RotaryScore(query=query, key=key, width=width, base=base, pair=-1)
+    given = call("RotaryScore.pairs", query, key, width, base)
+    parts = call("RotaryScore.parts", given, p, r)
+    np.testing.assert_allclose(parts, figure.parts(p - r), atol=1e-12)
+    found = call("RotaryScore.score", query, key, width, base, p, r)
+    np.testing.assert_allclose(found, figure.parts(p - r).sum(), atol=1e-12)
+
+
+@pytest.mark.parametrize("p", [0, 24, 63])
+@pytest.mark.parametrize("lag", [-63, -5, 0, 40, 63])
+def test_a_lag_that_is_set_moves_the_key_and_if_it_must_the_query(call, p, lag):
+    query, key = call("RotaryScore.placed", p, lag)
+    assert query - key == lag
+    assert 0 <= min(query, key) and max(query, key) <= 63
+    if 0 <= p - lag <= 63:
+        assert query == p
+
+
+def test_the_rotary_sentence_tells_score_and_pair(call):
+    given = call("RotaryScore.pairs", [1, 0, 2, 0], [1, 0, 1, 0], 4, 100)
+    told = call("RotaryScore.sentence", given, 9, 9, -1)
+    assert "lag 0: score 3.00 of at most 3.00. Any two positions" in told
+    told = call("RotaryScore.sentence", given, 2, 5, 1)
+    assert "Query at 2, key at 5, lag −3: score" in told
+    assert "Pair 1 adds 1.91 of at most 2.00; it turns by 5.7° a step, once" in told
+    assert told.endswith("round in 63 steps.")

@@ -6,8 +6,11 @@ from playwright.sync_api import expect
 # What each figure says first, and how many sliders it has.
 FIGURES = {
     "AttentionPlayground": ("Press a word to let it ask", 2),
+    "BlockTraveller": ("cosine to the vector that came in", 1),
+    "ClockHands": ("A step turns hand 0", 2),
     "Directions": ("dog + ", 4),
     "HeadsSideBySide": ("head 0 looks at", 1),
+    "RotaryScore": ("Query at ", 4),
     "RowLookup": ("The product is", 3),
     "SoftLookup": ("The answer is a mixture", 2),
     "SoftmaxTemperature": ("Softmax at temperature", 4),
@@ -283,3 +286,99 @@ def test_pointing_at_a_row_lights_it_in_every_head(open_figure, page):
     page.mouse.move(row["x"] + 30, row["y"] + row["height"] / 2)
     expect(slider).to_have_value("1")
     expect(box.locator("g[opacity='1']")).to_have_count(maps.count())
+
+
+def test_both_positions_of_the_clocks_move_and_their_dot_product_stays(open_figure):
+    box = open_figure("ClockHands")
+    told = box.get_by_role("status")
+    on = box.get_by_role("button", name="both a step on")
+    position = box.get_by_label("position p")
+    last = int(position.get_attribute("max"))
+    before, start = told.inner_text(), int(position.input_value())
+    on.press("Enter")
+    expect(position).to_have_value(str(start + 1))
+    expect(told).not_to_have_text(before)
+    assert told.inner_text().split("apart")[1] == before.split("apart")[1]
+    position.press("End")
+    expect(on).to_have_attribute("aria-disabled", "true")
+    on.press("Enter")
+    expect(position).to_have_value(str(last))
+    box.get_by_label("position r").press("End")
+    expect(told).to_contain_text(f"Position {last} with itself: dot product")
+    back = box.get_by_role("button", name="both a step back")
+    back.press("Enter")
+    expect(box.get_by_label("position r")).to_have_value(str(last - 1))
+
+
+def test_only_the_difference_of_the_positions_counts(open_figure, page):
+    box = open_figure("RotaryScore")
+    told = box.get_by_role("status")
+    query, key = box.get_by_label("query at p"), box.get_by_label("key at r")
+    before = told.inner_text().split("lag")[1]
+    start = int(query.input_value())
+    for _ in range(3):
+        box.get_by_role("button", name="both a step on").press("Enter")
+    expect(query).to_have_value(str(start + 3))
+    assert told.inner_text().split("lag")[1] == before
+    key.press("ArrowRight")
+    assert told.inner_text().split("lag")[1] != before
+    curve = box.get_by_role("img")
+    curve.scroll_into_view_if_needed()
+    area = curve.bounding_box()
+    page.mouse.click(area["x"] + area["width"] - 12, area["y"] + 40)  # its right end
+    expect(told).to_contain_text("Query at 63, key at 0, lag 63")
+
+
+def test_a_pair_is_lit_and_the_width_is_chosen(open_figure):
+    box = open_figure("RotaryScore")
+    told = box.get_by_role("status")
+    box.get_by_role("button", name="width 8").press("Enter")
+    dials = box.locator("[data-pair]")
+    expect(dials).to_have_count(4)
+    dials.nth(3).click()
+    expect(told).to_contain_text("Pair 3 adds")
+    lit = box.get_by_label("pair that is lit")
+    expect(lit).to_have_value("3")
+    lit.press("ArrowRight")
+    expect(lit).to_have_value("3")  # there is no pair 4
+    box.get_by_role("button", name="width 2", exact=True).press("Enter")
+    expect(dials).to_have_count(1)
+    expect(told).to_contain_text("Pair 0 adds")
+    lit.press("Home")
+    expect(told).to_contain_text("Any two positions with this lag have it.")
+
+
+def test_a_vector_travels_by_keyboard_and_the_norm_changes_its_place(open_figure, page):
+    box = open_figure("BlockTraveller")
+    told, slider = box.get_by_role("status"), box.get_by_role("slider")
+    view, boxes = box.locator("svg"), box.locator("svg rect[rx='3']")
+    slider.press("Home")
+    expect(told).to_contain_text("station 1 of 7, stream in: length")
+    expect(told).to_contain_text("came in 1.00.")
+    for name in ("norm", "attention adds", "sum"):
+        slider.press("ArrowRight")
+        expect(told).to_contain_text(f"of 7, {name}: length")
+    before = boxes.first.bounding_box()["x"]
+    button = box.get_by_role("button", name="post-norm")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    expect(told).to_contain_text("post-norm, station 4 of 7, norm: length")
+    expect(slider).to_have_attribute("aria-valuetext", "norm (4 of 7)")
+    assert boxes.first.bounding_box()["x"] < before  # from the branch onto the stream
+    view.scroll_into_view_if_needed()
+    drawn = view.bounding_box()
+    view.click(position={"x": 150, "y": drawn["height"] * 1.5 / 7})
+    expect(slider).to_have_value("1")
+    expect(told).to_contain_text("Attention took most from")
+
+
+def test_behind_the_mask_the_first_token_takes_from_itself_alone(open_figure):
+    box = open_figure("BlockTraveller")
+    buttons = box.get_by_role("group", name="token", exact=True).get_by_role("button")
+    first = buttons.first
+    name = first.inner_text().split()[0]
+    first.click()
+    expect(first).to_have_attribute("aria-pressed", "true")
+    told = box.get_by_role("status")
+    expect(told).to_contain_text(f"Attention took most from {name} (1.00).")

@@ -130,7 +130,31 @@ def _(answer, draw):
         )
     says = "Three lines were wrong; what else did you change?"
     close(got, _attend(**inputs), mistakes=new, given=inputs, says=says)
-    return "Equal to attention on inputs whose axes all have different sizes."
+    _hidden_and_far_ahead(answer, inputs)
+    return (
+        "Equal to attention on inputs whose axes all have different sizes, and where a "
+        "hidden score is far larger than the others."
+    )
+
+
+def _hidden_and_far_ahead(answer, inputs):
+    """The same where each query's hidden key is 1000 ahead of all that it may see."""
+    far = {name: x.double() for name, x in inputs.items() if name != "mask"}
+    x, context, w_q, w_k, _ = far.values()
+    scores = (x @ w_q) @ (context @ w_k).transpose(1, 2) / math.sqrt(w_q.shape[1])
+    first, second = scores.topk(2, dim=2).values.split(1, dim=2)
+    mask = scores < first  # the best key is hidden, and no other
+    far |= {"x": x * 1000 / (first - second), "mask": mask}
+    got = answer.attend(*far.values())
+    if isinstance(got, torch.Tensor) and not got.isfinite().all():
+        raise Mistake(
+            "Right where scores are alike; but where a hidden score is 1000 above "
+            "the others, exp leaves them a 0 to share, and 0 / 0 is NaN. Hide before the "
+            "softmax.",
+            given=far,
+        )
+    says = "Right where scores are alike, but not where a hidden score is 1000 ahead."
+    close(got, _attend(**far), given=far, says=says, rtol=0.01, atol=0.01)
 
 
 def _window(t, s, window, before=None, after=0, shift=None):
@@ -407,10 +431,30 @@ def _(answer, draw):
     _far_from_zero(answer, q, keys, v, sizes)
     mask = draw.uniform(0, 1, b, t, s) < 0.7
     _masked(answer, q, keys, v, mask, sizes)
+    _side_by_side(answer, q, keys, v, sizes)
     return (
         f"{s} keys in blocks of {', '.join(map(str, sizes))}: equal to attention, and "
-        f"never more than {held} numbers kept."
+        f"never more than {held} {'number' if held == 1 else 'numbers'} kept."
     )
+
+
+def _side_by_side(answer, q, k, v, sizes):
+    """Two streams whose blocks arrive in turn: nothing may be kept outside the state."""
+    mask = torch.ones(*q.shape[:2], k.shape[1], dtype=torch.bool)
+    streams = [(q, k, v, mask), (-q, k.flip(1), v.flip(1), mask)]
+    states = [None, None]
+    for place in range(len(sizes)):
+        for i, (query, *rest) in enumerate(streams):
+            axes = zip(rest, (1, 1, 2), strict=True)
+            block = [x.split(sizes, dim=axis)[place] for x, axis in axes]
+            states[i] = answer.absorb(states[i], query, *block)
+    for state, stream in zip(states, streams, strict=True):
+        says = (
+            "One stream alone was right; two whose blocks arrive in turn disturb each "
+            "other. All that is kept must be in the state."
+        )
+        given = {"q, for two streams": "q and -q", "sizes of the blocks": sizes}
+        close(answer.finish(state), _rows(*stream), given=given, says=says, **NEAR)
 
 
 def _in_one_block(answer, q, k, v):
@@ -549,5 +593,8 @@ def _masked(answer, q, k, v, mask, sizes):
         "The mask was not used: True = may attend.": _rows(q, k, v, open_),
         "The mask is the other way round: True = may attend.": _rows(q, k, v, ~mask),
     }
-    says = "Without a mask it was right: a hidden key adds nothing to either sum."
+    says = (
+        "Without a mask it was right: a hidden key adds nothing to either sum. Mind the "
+        "query whose first blocks are all hidden: -∞ - (-∞) is NaN."
+    )
     close(got, want, mistakes=mistakes, given=given, says=says, **NEAR)

@@ -18,8 +18,11 @@ from tfcourse.notebook import figures
 
 __all__ = [
     "AttentionPlayground",
+    "BlockTraveller",
+    "ClockHands",
     "Directions",
     "HeadsSideBySide",
+    "RotaryScore",
     "RowLookup",
     "SoftLookup",
     "SoftmaxTemperature",
@@ -436,4 +439,186 @@ class HeadsSideBySide(InteractiveFigure):
             xlabel=f"key → (the query is “{self.tokens[self.query]}”)",
             ylabel="head",
             numbers=True,
+        )
+
+
+def _speeds(width: int, base: float) -> np.ndarray:
+    """How far each pair turns in a step, in radians: base^(-2i / width)."""
+    if width < 2 or width % 2:
+        raise ValueError(f"the width must be even: each pair turns; got {width}")
+    return float(base) ** (-np.arange(0, width, 2) / width)
+
+
+class ClockHands(InteractiveFigure):
+    """Sinusoidal positions as hands of clocks, from fast to slow, for two positions.
+
+    Hand i, of width / 2, turns by base^(-2i / width) radians a step, clockwise; its sine
+    and its cosine are two of the width numbers of a position. `position` and `other` go
+    from 0 to `last`.
+    """
+
+    _esm = _module("clock_hands.js")
+    width = traitlets.Int(12).tag(sync=True)
+    base = traitlets.Float(1000.0).tag(sync=True)
+    last = traitlets.Int(63).tag(sync=True)
+    position = traitlets.Int(21).tag(sync=True)
+    other = traitlets.Int(18).tag(sync=True)
+
+    def sinusoids(self, position: int) -> np.ndarray:
+        """Sine and cosine of each hand, one beside the other: (width,)."""
+        turned = position * _speeds(self.width, self.base)
+        return np.stack([np.sin(turned), np.cos(turned)], axis=-1).ravel()
+
+    def still(self) -> Figure:
+        places = (self.position, self.other)
+        return figures.heatmap(
+            [self.sinusoids(place) for place in places],
+            row_labels=[f"position {place}" for place in places],
+            column_labels=[
+                f"{wave} {i}" for i in range(self.width // 2) for wave in ("sin", "cos")
+            ],
+            signed=True,
+            numbers=True,
+        )
+
+
+class RotaryScore(InteractiveFigure):
+    """The score of a query and a key that are turned by their positions, by the lag.
+
+    Pair i is the numbers 2i and 2i + 1 of the first `width` of `query` and `key`, and
+    turns by base^(-2i / width) radians a step. `query_position` and `key_position` go
+    from 0 to 63; the part of the score that `pair` adds is shown too, none for -1.
+    """
+
+    _esm = _module("rotary_score.js")
+    query = traitlets.List([1.0, 0.0] * 16).tag(sync=True)
+    key = traitlets.List([1.0, 0.0] * 16).tag(sync=True)
+    width = traitlets.Int(16).tag(sync=True)
+    base = traitlets.Float(10_000.0).tag(sync=True)
+    query_position = traitlets.Int(24).tag(sync=True)
+    key_position = traitlets.Int(19).tag(sync=True)
+    pair = traitlets.Int(1).tag(sync=True)
+
+    def parts(self, lags) -> np.ndarray:
+        """What each pair adds to the score at each lag: (lags, pairs)."""
+        speeds = _speeds(self.width, self.base)
+        if min(len(self.query), len(self.key)) < self.width:
+            raise ValueError(
+                f"query and key need {self.width} numbers, the width, or more; "
+                f"got {len(self.query)} and {len(self.key)}"
+            )
+        if not -1 <= self.pair < len(speeds):
+            raise ValueError(
+                f"pair must be from -1 to {len(speeds) - 1}; got {self.pair}"
+            )
+        q, k = (
+            np.array(vector[: self.width], dtype=float).view(complex)
+            for vector in (self.query, self.key)
+        )
+        turned = np.exp(1j * np.asarray(lags)[..., None] * speeds)
+        return (q * turned * k.conj()).real
+
+    def still(self) -> Figure:
+        lags, lag = np.arange(-63, 64), self.query_position - self.key_position
+        parts = self.parts(lags)
+        curves = {"score, all pairs": (lags, parts.sum(-1))}
+        if self.pair >= 0:
+            curves[f"the part of pair {self.pair}"] = (lags, parts[:, self.pair])
+        curves[f"lag {lag}"] = ([lag], [self.parts(lag).sum()])
+        return figures.lines(
+            curves, xlabel="lag p - r, in positions", ylabel="score, not scaled"
+        )
+
+
+STATIONS = {
+    "pre-norm": [
+        "stream in",
+        *("norm", "attention adds", "sum"),
+        *("norm", "feed-forward adds", "sum, out"),
+    ],
+    "post-norm": [
+        "stream in",
+        *("attention adds", "sum", "norm"),
+        *("feed-forward adds", "sum", "norm, out"),
+    ],
+}
+
+
+def _toy_travels(words: int = 3) -> dict:
+    """Stations of a block without weights: attention looks back at all words alike."""
+    turns = np.arange(words)[:, None] + np.arange(6)
+    x = np.sin(2.3 * turns) + 0.5 * np.cos(turns**2)
+    share = np.tril(np.ones((words, words))) / np.arange(1, words + 1)[:, None]
+
+    def norm(x):
+        centred = x - x.mean(-1, keepdims=True)
+        return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+
+    travels = {"pre-norm": [x], "post-norm": [x]}
+    for adds in (lambda x: share @ x, lambda x: np.maximum(x, 0)):
+        pre, post = travels.values()
+        added = adds(norm(pre[-1]))
+        pre += [norm(pre[-1]), added, pre[-1] + added]
+        total = post[-1] + adds(post[-1])
+        post += [adds(post[-1]), total, norm(total)]
+    return {name: np.round(way, 3).tolist() for name, way in travels.items()}
+
+
+class BlockTraveller(InteractiveFigure):
+    """The vector of one token on its way through a block, station by station.
+
+    `stations` holds, for "pre-norm" and for "post-norm", the vectors at each of the
+    stations in `names`, (stations, tokens, d_model); `weights`, what attention takes
+    from each token, (tokens, tokens), the mean over the heads. The token number
+    `token` travels, and has come to number `station`.
+    """
+
+    _esm = _module("block_traveller.js")
+    tokens = traitlets.List(["the", "cat", "sat"]).tag(sync=True)
+    names = traitlets.Dict(STATIONS).tag(sync=True)
+    stations = traitlets.Dict(_toy_travels()).tag(sync=True)
+    weights = traitlets.Dict(
+        {p: [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.333, 0.333, 0.333]] for p in STATIONS}
+    ).tag(sync=True)
+    placement = traitlets.Enum(list(STATIONS), "pre-norm").tag(sync=True)
+    token = traitlets.Int(2).tag(sync=True)
+    station = traitlets.Int(2).tag(sync=True)
+
+    def travel(self) -> np.ndarray:
+        """The vectors of the chosen token where the norm stands as chosen: (7, d_model)."""
+        n = len(self.tokens)
+        for placement, names in self.names.items():
+            shape = np.shape(self.stations[placement])
+            if len(shape) != 3 or shape[:2] != (len(names), n):
+                raise ValueError(
+                    f"{len(names)} stations of {n} tokens, {placement}, need vectors "
+                    f"of shape {(len(names), n)} and their width; got {shape}"
+                )
+            shape = np.shape(self.weights[placement])
+            if shape != (n, n):
+                raise ValueError(
+                    f"{n} tokens, {placement}, need weights {(n, n)}; got {shape}"
+                )
+        for name, stop in (("token", n), ("station", len(names))):
+            if not 0 <= getattr(self, name) < stop:
+                raise ValueError(
+                    f"{name} must be from 0 to {stop - 1}; got {getattr(self, name)}"
+                )
+        return np.array(self.stations[self.placement], dtype=float)[:, self.token]
+
+    def still(self) -> Figure:
+        vectors = self.travel()
+        lengths = np.linalg.norm(vectors, axis=1)
+        return figures.heatmap(
+            vectors,
+            row_labels=[
+                f"{name}  ({length:.1f})"
+                for name, length in zip(
+                    self.names[self.placement], lengths, strict=True
+                )
+            ],
+            xlabel=f"number of the vector → (“{self.tokens[self.token]}”, "
+            f"{self.placement}; in brackets, its length)",
+            scale="value",
+            signed=True,
         )

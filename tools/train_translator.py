@@ -27,7 +27,7 @@ from tools.environment import MEASURING, enter
 
 NAME = "09_translator"
 SHAPE = {"d_model": 96, "n_heads": 4, "n_layers": 2, "limit": 80}
-COUNT, ROWS, STEPS, RATE, WARM_UP, SMOOTHING = 30_000, 64, 2400, 2e-3, 200, 0.1
+COUNT, ROWS, STEPS, RATE, WARM_UP, SMOOTHING = 30_000, 64, 1200, 2e-3, 200, 0.1
 
 
 def train(data, source, target):

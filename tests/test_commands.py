@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 from collections import defaultdict
 from itertools import combinations
 from random import Random
@@ -131,6 +132,14 @@ def test_one_run_does_not_change_the_next():
     looked = outcome.__wrapped__("find . -type f -print | wc -l")
     outcome.__wrapped__("find . -type f -exec mv -t /stick {} +")
     assert outcome.__wrapped__("find . -type f -print | wc -l") == looked
+
+
+def test_the_tree_does_not_tell_when_it_was_made():
+    """Else equal commands that run in different seconds would seem to differ."""
+    made = time.time()
+    with small_computer() as root:
+        for path in root.rglob("*"):
+            assert path.is_dir() or path.stat().st_mtime < made - 1
 
 
 def test_commands_are_run_one_after_the_other():

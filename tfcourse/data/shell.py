@@ -74,6 +74,8 @@ def _fill(root: Path) -> None:
     battery.mkdir(parents=True)
     (battery / "capacity").write_text("25\n", "utf-8")
     (battery / "status").write_text("Discharging\n", "utf-8")
+    for path in battery.iterdir():
+        _age(path, 0)
 
 
 def _write(path: Path, word: str, size: int, age: float) -> None:

@@ -7,8 +7,17 @@ import pytest
 import torch
 
 from tfcourse.data import stored
+from tfcourse.data.commands import test_examples as held_out_examples
 from tfcourse.data.corpus import load_corpus
+from tfcourse.data.shell import same_outcome
 from tfcourse.data.stored import WEIGHTS, stored_results, stored_weights
+from tfcourse.encoder_decoder import (
+    EncoderDecoder,
+    examples,
+    smoothed_cross_entropy,
+    translate,
+    words_of,
+)
 from tfcourse.fitting import cross_entropy
 from tfcourse.recurrent import LSTMCell, RecurrentModel, RNNCell
 
@@ -17,7 +26,14 @@ CELLS = {"01_rnn": RNNCell, "01_lstm": LSTMCell}
 
 def test_every_weight_file_has_a_card_and_a_test():
     files = {path.stem for path in WEIGHTS.glob("*.safetensors")}
-    assert files == {path.stem for path in WEIGHTS.glob("*.json")} == set(CELLS)
+    assert (
+        files
+        == {path.stem for path in WEIGHTS.glob("*.json")}
+        == {
+            *CELLS,
+            "09_translator",
+        }
+    )
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -33,6 +49,24 @@ def test_the_stored_net_has_the_loss_of_its_card(name):
         bits = cross_entropy(model(before), ids).item() / math.log(2)
     assert bits == pytest.approx(card["bits_per_byte"], abs=0.002)
     assert bits < 3  # far below the 8 of a model that knows nothing
+
+
+def test_the_stored_translator_has_the_loss_of_its_card_and_does_what_it_is_told():
+    tensors, card = stored_weights("09_translator")
+    words = [words_of(card[side]) for side in ("source_words", "target_words")]
+    model = EncoderDecoder(*map(len, words), **card["shape"])
+    model.load_state_dict(tensors)
+    tests = held_out_examples(200, seed=2)
+    inputs, targets = examples([(e.english, e.shell) for e in tests], *words)
+    with torch.inference_mode():
+        loss = smoothed_cross_entropy(model.eval()(inputs), targets).item()
+    assert loss == pytest.approx(card["held_out_loss"], abs=0.002)
+    said = translate(model, [e.english for e in tests[:50]], *words)
+    right = [same_outcome(a, e.shell) for a, e in zip(said, tests, strict=False)]
+    assert sum(right) / len(right) > 0.9
+    assert card["executed"] >= 0.95  # of 500 held-out commands, when it was stored
+    size = (WEIGHTS / "09_translator.safetensors").stat().st_size
+    assert size < 2_000_000
 
 
 def test_altered_weights_are_refused(tmp_path, monkeypatch):

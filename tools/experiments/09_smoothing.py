@@ -10,7 +10,7 @@ CELLS = (
     *(f"woven-encoder-decoder-{name}" for name in WOVEN.split()),
     *("setup", "looking", "sizes", "live", "live-measure"),
 )
-AMOUNTS, STEPS, SEEDS = (0.1, 0.0, 0.3), (400, 1600), range(3)
+AMOUNTS, STEPS, SEEDS = (0.1, 0.0, 0.3), (400, 1200), range(3)
 
 
 def rows(amounts=AMOUNTS, steps=STEPS, seeds=SEEDS):

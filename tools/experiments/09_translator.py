@@ -1,5 +1,8 @@
 """The stored translator on held-out commands, alone and joined (chapter 9, S5 and S6)."""
 
+from contextlib import redirect_stdout
+from io import StringIO
+
 from tools.experiments import chapter_cells, run
 
 WOVEN = (
@@ -16,7 +19,8 @@ TESTS = ((1, 25), (1, 500), (2, 200), (3, 100))  # how many joined; how many of 
 
 def rows(tests=TESTS):
     """One row per length of the chain and number of tests."""
-    judged = chapter_cells("09_encoder_decoder", *CELLS)["judged"]
+    with redirect_stdout(StringIO()):  # what cells print is for the page
+        judged = chapter_cells("09_encoder_decoder", *CELLS)["judged"]
     for length, count in tests:
         yield judged(length, count)
 

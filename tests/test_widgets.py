@@ -13,6 +13,7 @@ from tfcourse.widgets import (
     AttentionPlayground,
     BlockTraveller,
     ClockHands,
+    CommandTranslator,
     Directions,
     HeadsSideBySide,
     RotaryScore,
@@ -354,3 +355,106 @@ def test_travels_that_do_not_fit_are_refused(given, words):
         BlockTraveller(**given).still()
     with pytest.raises(traitlets.TraitError):
         BlockTraveller(placement="no norm")
+
+
+def case(english, shell, **more):
+    """A case in which every token looks at all words alike."""
+    words, tokens = english.split(), [*shell.split(), "<end>"]
+    weights = np.full((2, len(tokens), len(words)), 1 / len(words))
+    return {"english": english, "shell": shell, "weights": weights, **more}
+
+
+def test_the_alignment_that_is_shown_is_that_of_a_head_or_the_mean():
+    figure = CommandTranslator()
+    first, second = np.array(figure.cases[0]["weights"])
+    np.testing.assert_allclose(first.sum(-1), 1, atol=0.02)
+    for head, expected in ((-1, (first + second) / 2), (0, first), (1, second)):
+        figure.head = head
+        np.testing.assert_array_equal(figure.aligned(), expected)
+        image = figure.still().axes[0].images[0]
+        np.testing.assert_array_equal(image.get_array(), expected.T)
+
+
+def test_a_case_is_kept_small_and_its_folders_are_counted():
+    names = [f"stick/{i}.txt" for i in range(9)] + ["stick/a/", "stick/a/b.txt"]
+    taken = [f"home/{folder}/x" for folder in "abcdef"]
+    said = [str(i) for i in range(20)]
+    given = case("move it", "mv -t /stick", said=said, added=names, taken=taken)
+    (kept,) = CommandTranslator([given | {"right": True}]).cases
+    assert kept["said"] == said[:8] and kept["lines"] == 20
+    stick, inner = kept["added"]
+    assert stick == {
+        "folder": "stick/",
+        "count": 10,
+        "names": ["0.txt", "1.txt", "2.txt", "3.txt"],
+    }
+    assert inner == {"folder": "stick/a/", "count": 1, "names": ["b.txt"]}
+    assert [change["count"] for change in kept["taken"]] == [1] * 6
+    assert kept["taken"][-1]["folder"] == "in other folders"
+    assert (kept["right"], kept["wanted"], kept["fault"]) == (True, "", "")
+    assert kept["weights"][0][0] == [0.5, 0.5]
+
+
+def test_a_sentence_that_is_typed_is_translated_and_comes_after_the_recorded_ones():
+    heard = []
+
+    def translate(sentence):
+        heard.append(sentence)
+        return case(sentence, "ls -l")
+
+    figure = CommandTranslator([case("a b", "c")] * 2, translate=translate)
+    assert figure.live and figure.answered == 0
+    for count, sentence in enumerate(("show it", "and so on"), start=1):
+        figure._handle_custom_msg({"sentence": sentence}, [])  # as the browser asks
+        assert [c["english"] for c in figure.cases] == ["a b", "a b", sentence]
+        assert (figure.chosen, figure.token, figure.answered) == (2, 2, count)
+    assert heard == ["show it", "and so on"]
+
+
+def test_what_cannot_be_translated_is_told_and_the_figure_stays():
+    def translate(sentence):
+        if not sentence:
+            raise KeyError
+        raise ValueError(f"no word {sentence}")
+
+    figure = CommandTranslator(translate=translate)
+    for sentence, trouble in (("eat", "no word eat"), ("", "KeyError")):
+        figure.ask(sentence)
+        assert (figure.trouble, figure.chosen, len(figure.cases)) == (trouble, 0, 1)
+    assert figure.answered == 2
+    figure = CommandTranslator()
+    figure.ask("show my files")
+    assert not figure.live and "without translate=" in figure.trouble
+    figure = CommandTranslator(translate=lambda sentence: case("a b", "c"))
+    figure.trouble = "old"
+    figure.ask("a b")
+    assert figure.trouble == ""
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (
+            lambda: CommandTranslator([case("a b", "c") | {"shell": "c d"}]),
+            (
+                r"2 tokens with their end, and 2 words need weights of shape "
+                r"\(heads, 3, 2\); got \(2, 2, 2\)"
+            ),
+        ),
+        (
+            lambda: CommandTranslator([case("a", "c") | {"english": " "}]),
+            "and 0 words need weights",
+        ),
+        (
+            lambda: CommandTranslator(head=2).still(),
+            "head must be from -1 to 1; got 2",
+        ),
+        (
+            lambda: CommandTranslator(chosen=1).still(),
+            "chosen must be from 0 to 0; got 1",
+        ),
+    ],
+)
+def test_cases_that_do_not_fit_are_refused(made, words):
+    with pytest.raises(ValueError, match=words):
+        made()

@@ -9,6 +9,7 @@ import pytest
 from tfcourse.widgets import (
     AttentionPlayground,
     ClockHands,
+    CommandTranslator,
     Directions,
     HeadsSideBySide,
     RotaryScore,
@@ -237,3 +238,63 @@ def test_the_rotary_sentence_tells_score_and_pair(call):
     assert "Query at 2, key at 5, lag −3: score" in told
     assert "Pair 1 adds 1.91 of at most 2.00; it turns by 5.7° a step, once" in told
     assert told.endswith("round in 63 steps.")
+
+
+def test_the_alignment_is_that_of_python(call):
+    figure = CommandTranslator()
+    for head in (-1, 0, 1):
+        figure.head = head
+        found = call("CommandTranslator.look", figure.cases[0]["weights"], head)
+        np.testing.assert_allclose(found, figure.aligned(), atol=1e-12)
+
+
+STICK = {"folder": "stick/", "count": 3, "names": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"said": ["48"], "lines": 1}, "The command says “48”."),
+        (
+            {"lines": 9, "said": ["a"] * 8, "right": True},
+            "The command says 9 lines. This is what was asked for.",
+        ),
+        ({"fault": "got rm"}, "That is no command: got rm"),
+        ({}, "The command says nothing and changes nothing."),
+        (
+            {"added": [STICK, STICK], "right": False, "wanted": "ls"},
+            (
+                "The command adds 6 names to the folders. "
+                "This is not what was asked for: that would be ls"
+            ),
+        ),
+        (
+            {"added": [STICK], "taken": [STICK | {"count": 1}], "right": False},
+            (
+                "The command adds 3 names to the folders and takes 1 name from them. "
+                "This is not what was asked for."
+            ),
+        ),
+    ],
+)
+def test_what_a_command_does_is_told(call, given, words):
+    nothing = {"fault": "", "said": [], "lines": 0, "added": [], "taken": []}
+    assert (
+        call(
+            "CommandTranslator.result",
+            {**nothing, "wanted": "", "right": None, **given},
+        )
+        == words
+    )
+
+
+def test_where_a_token_looks_is_told_and_at_the_end_what_comes_of_it(call):
+    (case,) = CommandTranslator().cases
+    told = call("CommandTranslator.sentence", case, 0, 5)
+    assert told == (
+        "Token 6 of 11, '*.jpg': head 0 looks most at “photos” (0.91), "
+        "then at “count” (0.05)."
+    )
+    told = call("CommandTranslator.sentence", case, -1, 10)
+    assert told.startswith("Token 11 of 11, <end>: the heads look most at “count”")
+    assert told.endswith("The command says “48”.")

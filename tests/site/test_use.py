@@ -8,6 +8,7 @@ FIGURES = {
     "AttentionPlayground": ("Press a word to let it ask", 2),
     "BlockTraveller": ("cosine to the vector that came in", 1),
     "ClockHands": ("A step turns hand 0", 2),
+    "CommandTranslator": ("a command of your own can be typed", 1),
     "Directions": ("dog + ", 4),
     "HeadsSideBySide": ("head 0 looks at", 1),
     "RotaryScore": ("Query at ", 4),
@@ -382,3 +383,88 @@ def test_behind_the_mask_the_first_token_takes_from_itself_alone(open_figure):
     expect(first).to_have_attribute("aria-pressed", "true")
     told = box.get_by_role("status")
     expect(told).to_contain_text(f"Attention took most from {name} (1.00).")
+
+
+def test_a_recorded_command_is_chosen_and_written_token_by_token(open_figure):
+    box = open_figure("CommandTranslator")
+    told, slider = box.get_by_role("status"), box.get_by_role("slider")
+    commands = box.get_by_label("command", exact=True)
+    assert commands.locator("option").count() >= 6
+    for number in range(commands.locator("option").count()):
+        commands.select_option(index=number)
+        last = int(slider.get_attribute("max"))
+        expect(slider).to_have_value(str(last))  # all of it is written
+        expect(told).to_contain_text(f"Token {last + 1} of {last + 1}, <end>")
+        expect(told).to_contain_text("what was asked for")
+        expect(box.locator("svg g")).to_have_count(last + 1)
+    expect(box.get_by_text("The command runs once it is complete")).to_have_count(0)
+    slider.press("Home")
+    expect(told).to_contain_text(f"Token 1 of {last + 1}")
+    expect(told).not_to_contain_text("asked for")
+    expect(box.get_by_text("The command runs once it is complete")).to_be_visible()
+    expect(box.get_by_role("textbox")).to_have_count(0)  # that needs Python
+
+
+def test_a_head_and_a_token_are_chosen(open_figure, page):
+    box = open_figure("CommandTranslator")
+    told = box.get_by_role("status")
+    expect(told).to_contain_text("the heads look most at")
+    head = box.get_by_role("button", name="head 1")
+    head.focus()
+    page.keyboard.press("Enter")
+    expect(head).to_have_attribute("aria-pressed", "true")
+    expect(told).to_contain_text("head 1 looks most at")
+    box.locator("svg [data-token='2']").click()
+    expect(told).to_contain_text("Token 3 of")
+    box.locator("p [data-token='0']").click()
+    expect(told).to_contain_text("Token 1 of")
+    expect(box.get_by_role("slider")).to_have_value("0")
+
+
+def test_where_python_runs_a_sentence_is_sent_to_it(open_figure, page):
+    """The page's own module, with a model that has a kernel behind it."""
+    open_figure("CommandTranslator")
+    page.evaluate(
+        """() => {
+          const { render, settings } = tfcourseFigures.CommandTranslator;
+          const state = { ...settings, live: true }, on = {};
+          globalThis.sent = [];
+          globalThis.answer = (given) => {
+            Object.assign(state, given);
+            for (const name of Object.keys(given)) on[`change:${name}`]?.forEach((f) => f());
+          };
+          const model = {
+            get: (name) => state[name],
+            set: (name, value) => answer({ [name]: value }),
+            save_changes() {},
+            send: (content) => sent.push(content),
+            on: (event, listener) => (on[event] ??= []).push(listener),
+          };
+          const el = document.createElement("div");
+          el.id = "live";
+          document.querySelector("article, body").prepend(el);
+          render({ model, el });
+        }"""
+    )
+    box = page.locator("#live")
+    told = box.get_by_role("status")
+    box.get_by_role("textbox").fill("show my cats")
+    box.get_by_role("textbox").press("Enter")
+    expect(told).to_contain_text("Python translates")
+    assert page.evaluate("sent") == [{"sentence": "show my cats"}]
+    page.evaluate("answer({ trouble: 'no word cats', answered: 1 })")
+    expect(told).to_have_text("No translation: no word cats")
+    box.get_by_role("slider").press("Home")
+    expect(told).to_contain_text("Token 1 of 11")
+    page.evaluate(
+        """() => answer({
+          cases: [{ ...tfcourseFigures.CommandTranslator.settings.cases[0],
+                    english: "count all photos" }],
+          trouble: "", token: 10, answered: 2,
+        })"""
+    )
+    expect(told).to_contain_text(
+        "Token 11 of 11, <end>: the heads look most at “count”"
+    )
+    box.get_by_role("button", name="translate").click()
+    assert len(page.evaluate("sent")) == 2

@@ -5,6 +5,7 @@ without a kernel (book/_ext/course). Where no script runs, a still picture stand
 """
 
 import re
+from collections.abc import Callable
 from inspect import getdoc
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ __all__ = [
     "AttentionPlayground",
     "BlockTraveller",
     "ClockHands",
+    "CommandTranslator",
     "Directions",
     "HeadsSideBySide",
     "RotaryScore",
@@ -621,4 +623,134 @@ class BlockTraveller(InteractiveFigure):
             f"{self.placement}; in brackets, its length)",
             scale="value",
             signed=True,
+        )
+
+
+MOST, FOLDERS = 8, 5  # lines, or names of a folder; and folders
+
+
+def _changed(names: list[str]) -> list[dict]:
+    """By folder, how many names there are, and the first of them."""
+    folders: dict[str, list[str]] = {}
+    for name in names:
+        folder, _, last = name.rstrip("/").rpartition("/")
+        end = "/" if name.endswith("/") else ""
+        folders.setdefault(f"{folder}/", []).append(last + end)
+    kept = dict(list(folders.items())[:FOLDERS])
+    if left := [name for f in list(folders)[FOLDERS:] for name in folders[f]]:
+        kept["in other folders"] = left
+    return [
+        {"folder": folder, "count": len(found), "names": found[: MOST // 2]}
+        for folder, found in kept.items()
+    ]
+
+
+def _case(given: dict) -> dict:
+    """A case as the figure keeps it: checked, and no longer than a page can show."""
+    words, tokens = given["english"].split(), given["shell"].split()
+    weights = np.array(given["weights"], dtype=float)
+    shape = len(tokens) + 1, len(words)
+    if not words or weights.ndim != 3 or weights.shape[1:] != shape:
+        raise ValueError(
+            f"{len(tokens)} tokens with their end, and {len(words)} words need weights "
+            f"of shape (heads, {shape[0]}, {shape[1]}); got {weights.shape}"
+        )
+    said = list(given.get("said", ()))
+    return {
+        "english": " ".join(words),
+        "shell": " ".join(tokens),
+        "weights": np.round(weights, 2).tolist(),
+        "fault": given.get("fault", ""),
+        "said": said[:MOST],
+        "lines": len(said),
+        **{kind: _changed(given.get(kind, ())) for kind in ("added", "taken")},
+        "wanted": given.get("wanted", ""),
+        "right": given.get("right"),
+    }
+
+
+def _toy_case() -> dict:
+    """A command with attention made by hand: a head that looks at words, one at all."""
+    words = ["count", "my", "photos"]
+    meant = [2, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0]  # for each token, its word
+    scores = np.zeros((2, len(meant), len(words)))
+    scores[0, range(len(meant)), meant] = 3.0
+    powers = np.exp(scores)
+    return {
+        "english": " ".join(words),
+        "shell": "find . -type f -name '*.jpg' -print | wc -l",
+        "weights": powers / powers.sum(-1, keepdims=True),
+        "said": ["48"],
+    }
+
+
+class CommandTranslator(InteractiveFigure):
+    """An English command, its translation token by token, and what comes of it.
+
+    Each of `cases` is a dict: "english", "shell", and "weights", the cross-attention
+    (heads, tokens and their end, words); and what the command does: "said", the lines,
+    "added" and "taken", names with their folders, or "fault", why it is none; "right",
+    whether that was asked for, and "wanted", the reference, if known. Shown is number
+    `chosen`, up to `token`, with the weights of `head`, -1 for the mean. `translate`
+    makes such a dict of a sentence that is typed, where Python runs; what it raises is shown.
+    """
+
+    _esm = _module("command_translator.js")
+    cases = traitlets.List().tag(sync=True)
+    chosen = traitlets.Int(0).tag(sync=True)
+    head = traitlets.Int(-1).tag(sync=True)
+    token = traitlets.Int(5).tag(sync=True)
+    live = traitlets.Bool(False).tag(sync=True)
+    trouble = traitlets.Unicode("").tag(sync=True)
+    answered = traitlets.Int(0).tag(sync=True)
+
+    def __init__(
+        self,
+        cases: list[dict] | None = None,
+        translate: Callable[[str], dict] | None = None,
+        **settings,
+    ):
+        kept = [_case(case) for case in cases or [_toy_case()]]
+        super().__init__(cases=kept, live=translate is not None, **settings)
+        self._translate, self._recorded = translate, len(kept)
+        self.on_msg(lambda _, content, buffers: self.ask(str(content["sentence"])))
+
+    def ask(self, sentence: str) -> None:
+        """Translate a sentence and show it, or the trouble that it gives."""
+        try:
+            if self._translate is None:
+                raise ValueError("the figure was made without translate=")
+            case = _case(self._translate(sentence))
+        except Exception as error:  # noqa: BLE001 - the reader sees it in the figure
+            self.trouble = str(error) or type(error).__name__
+        else:
+            self.trouble = ""
+            self.cases = [*self.cases[: self._recorded], case]
+            self.token = len(case["shell"].split())
+            self.chosen = self._recorded
+        self.answered += 1
+
+    def aligned(self) -> np.ndarray:
+        """The weights that are shown: (tokens and their end, words)."""
+        for name, low, stop in (
+            ("chosen", 0, len(self.cases)),
+            ("head", -1, len(self.cases[0]["weights"])),
+        ):
+            if not low <= getattr(self, name) < stop:
+                raise ValueError(
+                    f"{name} must be from {low} to {stop - 1}; "
+                    f"got {getattr(self, name)}"
+                )
+        weights = np.array(self.cases[self.chosen]["weights"])
+        return weights.mean(axis=0) if self.head < 0 else weights[self.head]
+
+    def still(self) -> Figure:
+        weights, case = self.aligned(), self.cases[self.chosen]
+        return figures.heatmap(
+            weights.T,
+            row_labels=case["english"].split(),
+            column_labels=[*case["shell"].split(), "<end>"],
+            xlabel="token that is written →",
+            ylabel="word that is read ↓",
+            scale="weight",
         )

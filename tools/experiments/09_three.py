@@ -5,17 +5,23 @@ from functools import partial
 from tfcourse.data.shell import same_outcome
 from tools.experiments import chapter_cells, run
 
-CELLS = """
-exposure-imports exposure-tools exposure-data exposure-train exposure-guesses
-exposure-writer three-words three-stack three-masked three-hidden three-classifier
-three-classify three-writer three-decoder three-continue three-score
+WOVEN = (
+    "imports SPECIALS PAD BEGIN END words-of pad real shift-right examples "
+    "smoothed-cross-entropy token-accuracy DecoderBlock SentenceEmbedding EncoderDecoder "
+    "Step next-logits greedy length-penalty beam-search translate"
+)
+OWN = """
+setup exposure-imports exposure-data exposure-tensors exposure-train exposure-writer
+three-words three-stack three-masked three-hidden three-classifier three-classify
+three-writer three-decoder three-continue three-score
 """
+CELLS = (*(f"woven-encoder-decoder-{name}" for name in WOVEN.split()), *OWN.split())
 STEPS, LABELS, SEEDS = (100, 300, 600), (24, 48, 96), range(3)
 
 
 def rows(steps=STEPS, labels=LABELS, seeds=SEEDS, judge=True):
     """One row per model, length of training and start, or number of labels."""
-    names = chapter_cells("09_encoder_decoder", *CELLS.split())
+    names = chapter_cells("09_encoder_decoder", *CELLS)
     writers = {
         "encoder–decoder": names["small_writer"],
         "decoder only": names["decoder_only"],
@@ -52,6 +58,4 @@ def rows(steps=STEPS, labels=LABELS, seeds=SEEDS, judge=True):
 
 
 if __name__ == "__main__":
-    run(
-        "09_three", rows, lambda: rows(STEPS[:1], LABELS[-1:], SEEDS[:1], judge=False)
-    )
+    run("09_three", rows, lambda: rows(STEPS[:1], LABELS[-1:], SEEDS[:1], judge=False))

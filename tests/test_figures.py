@@ -24,6 +24,7 @@ from tfcourse.notebook.figures import (
     maps,
     matrices,
     panels,
+    patches,
     plane,
     unrolled,
 )
@@ -32,6 +33,7 @@ NAMES = {"xlabel": "step", "ylabel": "loss (nats)"}
 CURVES = {"plain": ([1, 2, 3], [3.0, 2.0, 1.0]), "gated": ([1, 2, 3], [1.0, 1.0, 1.0])}
 PRODUCT = {"A": [[1.0, -2.0]], "B": [[3.0], [0.5]]}
 MAPS = {"head 0": [[0.2, 0.3, 0.5], [0, 0, 1]], "head 1": [[1, 0, 0], [0, 1, 0]]}
+PICTURES = {"red": (np.ones((4, 6, 3)) * (1, 0, 0), [[0.0, 0.04, 0.96], [0, 0, 0]])}
 BOWLS = {"bowl": (lambda x, y: x**2 + 9 * y**2, [(1, 1), (0.5, -0.5), (0, 0)])}
 EXAMPLES = {
     "lines": lambda: lines(CURVES, **NAMES, logy=True, levels={"chance": 2.0}),
@@ -41,6 +43,7 @@ EXAMPLES = {
     "numbers": lambda: heatmap([[-0.5, 1.0]], signed=True, numbers=True),
     "matrices": lambda: matrices(PRODUCT, signs=["·"], marked={"A": (0, None)}),
     "maps": lambda: maps(MAPS, row_labels="pq", column_labels="abc", scale="weight"),
+    "patches": lambda: patches(PICTURES),
     "landscapes": lambda: landscapes(BOWLS, xlabel="x", ylabel="y"),
     "plane": lambda: plane({"noun": [("dog", 1, 2), ("cat", 2, 1)]}, **NAMES),
     "unrolled": lambda: unrolled(["one", "two"]),
@@ -401,6 +404,40 @@ def test_maps_share_their_labels_and_one_scale():
 def test_maps_refuses_what_cannot_be_drawn(named, says):
     with pytest.raises(ValueError, match=says):
         maps(named, row_labels="pq", column_labels="abc", scale="weight")
+
+
+def test_a_picture_is_bright_where_the_weight_is_and_its_rows_run_down():
+    picture = np.zeros((4, 6, 3))
+    picture[:2, 4:] = (0, 0, 1)  # upper right, where the weight is
+    named = {"blue": (picture, torch.tensor([[0.0, 0.04, 0.96], [0, 0, 0]]))}
+    (axes,) = patches(named).axes
+    np.testing.assert_array_equal(axes.images[0].get_array(), picture)
+    assert axes.images[0].get_extent() == [0, 3, 2, 0]
+    veils = {veil.get_xy(): veil.get_alpha() for veil in axes.patches}
+    assert len(veils) == 6 and veils[2, 0] == 0 and veils[0, 1] == 0.7
+    assert veils[1, 0] == pytest.approx(0.7 * (1 - 0.04 / 0.96))
+    (written,) = axes.texts  # 0.04 is too little to write
+    assert written.get_text() == "0.96"
+    assert 2 < written.get_position()[0] < 3 and 0 < written.get_position()[1] < 1
+    assert axes.get_title(loc="left") == "blue"
+    assert svg(patches({"no weight": (picture, np.zeros((2, 3)))}))
+
+
+@pytest.mark.parametrize(
+    ("named", "says"),
+    [
+        ({}, "1 to 4 pictures; got 0"),
+        (dict.fromkeys("vwxyz", PICTURES["red"]), "1 to 4 pictures; got 5"),
+        ({"grey": (np.ones((4, 6)), [[1.0]])}, r"'grey' must be .*\(4, 6\)"),
+        ({"flat": (np.ones((4, 6, 3)), [1.0])}, r"'flat' must be .*\(1,\)"),
+        ({"loud": (np.full((4, 6, 3), 2.0), [[1.0]])}, "'loud' must lie .*got 2 to 2"),
+        ({"less": (np.ones((4, 6, 3)), [[-1.0]])}, "weights not under 0; .* -1"),
+        ({"gone": (np.ones((4, 6, 3)), [[nan]])}, "gone holds 1 of 1 values"),
+    ],
+)
+def test_patches_refuses_what_cannot_be_drawn(named, says):
+    with pytest.raises(ValueError, match=says):
+        patches(named)
 
 
 def test_a_landscape_has_contours_and_a_path():

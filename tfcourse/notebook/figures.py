@@ -393,6 +393,52 @@ def maps(
     return figure
 
 
+def patches(named: dict) -> Figure:
+    """Pictures side by side, {title: (picture, weights)}: bright where a query looks.
+
+    picture: (height, width, 3), from 0 to 1; weights: (rows, columns), one for each of
+    the equal patches that the picture is cut into. A patch is the darker the less it
+    gets of the largest weight, and weights of 0.05 or more are written on it. ValueError
+    for no picture or more than 4, or for what is not finite, of these shapes and ranges.
+
+    >>> figure = patches({"all white": ([[[1.0] * 3] * 2], [[0.25, 0.75]])})
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['0.25', '0.75']
+    """
+    if not 1 <= len(named) <= 4:
+        raise ValueError(f"a figure holds 1 to 4 pictures; got {len(named)}")
+    figure = _figure(height=WIDTH / len(named) + 0.4)
+    grid = figure.subplots(1, len(named), squeeze=False)[0]
+    for axes, (title, (picture, weights)) in zip(grid, named.items(), strict=True):
+        picture, weights = _finite(title, picture), _finite(title, weights)
+        if picture.ndim != 3 or picture.shape[2] != 3 or weights.ndim != 2:
+            raise ValueError(
+                f"{title!r} must be a picture (height, width, 3) with weights (rows, "
+                f"columns); got shapes {picture.shape} and {weights.shape}"
+            )
+        if picture.min() < 0 or picture.max() > 1 or weights.min() < 0:
+            raise ValueError(
+                f"{title!r} must lie from 0 to 1, its weights not under 0; got "
+                f"{picture.min():.3g} to {picture.max():.3g}, {weights.min():.3g}"
+            )
+        rows, columns = weights.shape
+        axes.imshow(
+            picture, extent=(0, columns, rows, 0), aspect="auto", interpolation="none"
+        )
+        top = weights.max() or 1.0
+        for (row, column), weight in np.ndenumerate(weights):
+            veil = Rectangle((column, row), 1, 1, facecolor="black")
+            veil.set(alpha=0.7 * (1 - weight / top), edgecolor="white", linewidth=0.5)
+            axes.add_patch(veil)
+            if weight >= 0.05:
+                written = axes.text(column + 0.06, row + 0.94, f"{weight:.2f}")
+                written.set(color="white", size=8, va="bottom")
+                written.set_path_effects([withStroke(linewidth=2, foreground="black")])
+        axes.set(title=title, xticks=[], yticks=[])
+        axes.set_box_aspect(picture.shape[0] / picture.shape[1])
+    return figure
+
+
 def named_points(groups: dict, *, xlabel: str, ylabel: str) -> Figure:
     """Points with names, {kind: [(x, name, y)]}, on a logarithmic y axis.
 

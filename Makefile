@@ -9,9 +9,9 @@ READY = $(VENV)/.ready
 setup: $(READY)
 
 $(READY): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else \
-	"$(PYTHON) is Python %s.%s, and the course needs 3.11 or newer: \
-	make setup PYTHON=python3.11, say" % sys.version_info[:2])'
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11, 5) else \
+	"$(PYTHON) is Python %s.%s.%s, and the course needs 3.11.5 or newer: \
+	make setup PYTHON=python3.11, say" % sys.version_info[:3])'
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --requirement requirements.txt
 	$(RUN) pip install --no-deps --no-build-isolation --editable .

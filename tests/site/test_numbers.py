@@ -25,9 +25,10 @@ KEYS = [25, 75, 165, 280]
 def call(book, page):
     """Call a function that a figure exports, in the browser."""
     page.goto("about:blank")
-    page.add_script_tag(path=book / "_static" / "tfcourse-figures.js")
 
     def call(name, *arguments):
+        script = f"{name.partition('.')[0]}.js"
+        page.add_script_tag(path=book / "_static" / "figures" / script)
         return page.evaluate(f"(given) => tfcourseFigures.{name}(...given)", arguments)
 
     return call

@@ -1,4 +1,4 @@
-"""What the pages load: the figures as one script, our style sheets, MathJax, icons.
+"""What the pages load: the figures that stand on them, our style sheets, MathJax, icons.
 
 All but the icons is written below `_static` before the pages are, so that Sphinx can
 put a checksum into its address. Nothing is fetched: MathJax comes from a package.
@@ -10,12 +10,13 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.errors import ExtensionError
 
 import tfcourse.widgets
 from tfcourse.widgets import InteractiveFigure
 
-SCRIPT, STYLE = "tfcourse-figures.js", "tfcourse-figures.css"
+FIGURES, STYLE = "figures", "tfcourse-figures.css"  # a folder of scripts; a file
 MATHJAX = ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2")
 ICON = re.compile(  # name: [width, height, [aliases], "code", path or paths]
     r'"?(?P<name>[\w-]+)"?:\[\d+,\d+,\[(?P<aliases>[^\]]*)\],"[0-9a-f]+",'
@@ -44,16 +45,14 @@ def as_expression(name: str, module: str) -> str:
     return f"(() => {{\n{body}\n}})()"
 
 
-def figures_script() -> str:
-    """All figures with their first settings, in one script."""
-    parts = ["globalThis.tfcourseFigures = {};"]
-    for name, figure in figure_classes().items():
-        settings = json.dumps(figure().settings(), ensure_ascii=False)
-        module = as_expression(name, figure._esm)
-        parts.append(
-            f"tfcourseFigures.{name} = {{ settings: {settings}, ...{module} }};"
-        )
-    return "\n".join(parts) + "\n"
+def figure_script(name: str, figure: type[InteractiveFigure]) -> str:
+    """A figure with its first settings, as a script."""
+    settings = json.dumps(figure().settings(), ensure_ascii=False)
+    module = as_expression(name, figure._esm)
+    return (
+        "globalThis.tfcourseFigures ??= {};\n"
+        f"tfcourseFigures.{name} = {{ settings: {settings}, ...{module} }};\n"
+    )
 
 
 def mathjax_folder() -> Path:
@@ -71,8 +70,10 @@ def write_assets(app) -> None:
     if app.builder.format != "html":
         return
     static = Path(app.outdir, "_static")
-    static.mkdir(parents=True, exist_ok=True)
-    (static / SCRIPT).write_text(figures_script(), encoding="utf-8")
+    (static / FIGURES).mkdir(parents=True, exist_ok=True)
+    for name, figure in figure_classes().items():
+        script = static / FIGURES / f"{name}.js"
+        script.write_text(figure_script(name, figure), encoding="utf-8")
     (static / STYLE).write_text(InteractiveFigure._css, encoding="utf-8")
     for name in MATHJAX:
         source, target = mathjax_folder() / name, static / "mathjax" / name
@@ -81,6 +82,20 @@ def write_assets(app) -> None:
             shutil.copytree(source, target, dirs_exist_ok=True)
         else:
             shutil.copyfile(source, target)
+
+
+def load_figures(app, pagename, templatename, context, doctree) -> None:
+    """A page loads the figures that stand on it: hosts name theirs, widgets' states too."""
+    states = NbMetadataCollector.get_js_files(app.env, pagename).values()
+    text = context.get("body", "") + "".join(
+        options.get("body", "") for _, options in states
+    )
+    for name, figure in figure_classes().items():
+        widget = f"{figure.__module__}.{name}"
+        if f'data-figure="{name}"' in text or f'"{widget}"' in text:
+            # before course.js, which looks for it
+            script = f"{FIGURES}/{name}.js"
+            app.add_js_file(script, loading_method="defer", priority=400)
 
 
 def drop_unused_icons(app, exception) -> None:
@@ -102,8 +117,8 @@ def drop_unused_icons(app, exception) -> None:
 
 def setup(app) -> None:
     app.connect("builder-inited", write_assets)
+    app.connect("html-page-context", load_figures)
     app.connect("build-finished", drop_unused_icons)
     app.add_css_file(STYLE)
     app.add_css_file("course.css")
-    app.add_js_file(SCRIPT, loading_method="defer")
     app.add_js_file("course.js", loading_method="defer")

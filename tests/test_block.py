@@ -7,13 +7,7 @@ from torch.nn import functional as F
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaMLP
 
-from tests.test_multi_head_attention import (
-    ToyCache,
-    close,
-    filled,
-    gradients,
-    random,
-)
+from tests.parity import ToyCache, close, copy_block, filled, gradients, random, refused
 from tfcourse.attention import padding_mask
 from tfcourse.block import (
     ACTIVATIONS,
@@ -159,25 +153,6 @@ def block_and_pytorchs(pre_norm, activation="relu", dropout=0.0):
     ).double()
     copy_block(ours, theirs)
     return ours, theirs
-
-
-def copy_block(ours, theirs):
-    attention, feed_forward = ours.attention.module, ours.feed_forward.module
-    names = {
-        "self_attn.in_proj_": attention.qkv.linear,
-        "self_attn.out_proj.": attention.out,
-        "linear1.": feed_forward.expand,
-        "linear2.": feed_forward.contract,
-    }
-    state = {
-        name + part: getattr(module, part)
-        for name, module in names.items()
-        for part in ("weight", "bias")
-    }
-    for number, residual in ((1, ours.attention), (2, ours.feed_forward)):
-        state |= {f"norm{number}.weight": residual.norm.gain}
-        state |= {f"norm{number}.bias": residual.norm.bias}
-    theirs.load_state_dict(state)
 
 
 LENGTHS = torch.tensor([3, T])
@@ -349,12 +324,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_named(name):
-    call, says = BAD[name]
-    with pytest.raises(ValueError) as error:
-        call()
-    assert says in str(error.value)
+@pytest.mark.parametrize(("call", "says"), BAD.values(), ids=BAD)
+def test_bad_input_is_named(call, says):
+    refused(call, says)
 
 
 def test_a_post_norm_stack_needs_no_final_norm():

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
+from tests.parity import seeded
 from tfcourse.embedding import (
     Embedding,
     Word2Vec,
@@ -27,10 +28,6 @@ with warnings.catch_warnings():
     from sklearn.feature_extraction.text import TfidfVectorizer
 
 B, T, N, D = 2, 5, 11, 3  # all different, so that swapped axes show
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def normal(*shape, seed=0):

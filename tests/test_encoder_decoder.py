@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.test_block import copy_block
-from tests.test_multi_head_attention import close, filled, random, seeded
+from tests.parity import close, copy_block, copy_layer, filled, random, refused, seeded
 from tfcourse.block import LayerNorm
 from tfcourse.encoder_decoder import (
     BEGIN,
@@ -59,7 +58,7 @@ def small(pre_norm=False, dropout=0.0):
 
 def copy_decoder_block(ours, theirs):
     """PyTorch's names for the parts of our decoder block."""
-    modules = {
+    linears = {
         "self_attn.in_proj_": ours.attention.module.qkv.linear,
         "self_attn.out_proj.": ours.attention.module.out,
         "multihead_attn.in_proj_": ours.cross.module.qkv.linear,
@@ -67,16 +66,7 @@ def copy_decoder_block(ours, theirs):
         "linear1.": ours.feed_forward.module.expand,
         "linear2.": ours.feed_forward.module.contract,
     }
-    state = {
-        name + part: getattr(module, part)
-        for name, module in modules.items()
-        for part in ("weight", "bias")
-    }
-    residuals = ours.attention, ours.cross, ours.feed_forward
-    for number, residual in enumerate(residuals, start=1):
-        state |= {f"norm{number}.weight": residual.norm.gain}
-        state |= {f"norm{number}.bias": residual.norm.bias}
-    theirs.load_state_dict(state)
+    copy_layer(theirs, linears, (ours.attention, ours.cross, ours.feed_forward))
 
 
 def pytorchs(model, pre_norm):
@@ -406,12 +396,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_named(name):
-    call, says = BAD[name]
-    with pytest.raises(ValueError) as error:
-        call()
-    assert says in str(error.value)
+@pytest.mark.parametrize(("call", "says"), BAD.values(), ids=BAD)
+def test_bad_input_is_named(call, says):
+    refused(call, says)
 
 
 def test_post_norm_has_no_norm_at_the_end_and_pre_norm_has():

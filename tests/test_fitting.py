@@ -6,11 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from tests.parity import seeded
 from tfcourse.fitting import accuracy, clip_gradients, cross_entropy, fit, initialize
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def test_initialize_is_repeatable_and_leaves_gains_alone():

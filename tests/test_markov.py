@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.parity import seeded
 from tfcourse.data.corpus import load_corpus
 from tfcourse.fitting import cross_entropy, fit, initialize
 from tfcourse.markov import (
@@ -35,10 +36,6 @@ from tfcourse.one_hot import Vocabulary, one_hot
 N = 5
 PROGRAM = "check the program log and find out whether it ran please"
 BATTERY = "check the battery log and find out whether it ran down please"
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def some_ids(t=200, n=N, seed=0):

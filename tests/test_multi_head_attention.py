@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.parity import ToyCache, close, filled, gradients, random, refused, seeded
 from tfcourse.attention import causal_mask, padding_mask
 from tfcourse.multi_head_attention import (
     HeadProjections,
@@ -25,23 +26,6 @@ B, T, S, H, K = 2, 5, 7, 3, 4  # no two alike: an axis taken for another shows
 D = H * K
 
 
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def random(*shape, seed=0):
-    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
-
-
-def filled(module, seed=4):
-    """The module in float64, with seeded weights and biases other than zero."""
-    module = module.double()
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.normal_(std=0.3, generator=seeded(seed + parameter.ndim))
-    return module
-
-
 def ours_and_theirs(bias=True):
     """Our layer and PyTorch's, with the same weights."""
     ours = filled(MultiHeadAttention(D, H, bias=bias))
@@ -53,33 +37,6 @@ def ours_and_theirs(bias=True):
             theirs.in_proj_bias.copy_(ours.qkv.linear.bias)
             theirs.out_proj.bias.copy_(ours.out.bias)
     return ours, theirs
-
-
-def gradients(out, inputs):
-    pull = random(*out.shape, seed=9)
-    return torch.autograd.grad((out * pull).sum(), inputs, retain_graph=True)
-
-
-def close(ours, theirs, atol=1e-10):
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=atol)
-
-
-class ToyCache:
-    """Keeps everything it was given, and says who may see what."""
-
-    def __init__(self):
-        self.k = self.v = None
-
-    def positions(self, t):
-        start = 0 if self.k is None else self.k.shape[2]
-        return torch.arange(start, start + t)
-
-    def update(self, k, v):
-        t = k.shape[2]
-        if self.k is not None:
-            k, v = torch.cat([self.k, k], dim=2), torch.cat([self.v, v], dim=2)
-        self.k, self.v = k, v
-        return k, v, causal_mask(t, k.shape[2])
 
 
 # Against PyTorch
@@ -392,12 +349,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_named(name):
-    call, says = BAD[name]
-    with pytest.raises(ValueError) as error:
-        call()
-    assert says in str(error.value)
+@pytest.mark.parametrize(("call", "says"), BAD.values(), ids=BAD)
+def test_bad_input_is_named(call, says):
+    refused(call, says)
 
 
 def test_a_mask_of_numbers_is_refused():

@@ -1,5 +1,6 @@
 """The grammar of commands, the interpreter, and the judge: tfcourse.data.commands, .shell."""
 
+import re
 import shutil
 import subprocess
 import time
@@ -21,7 +22,13 @@ from tfcourse.data.commands import (
     test_examples,
     training_examples,
 )
-from tfcourse.data.shell import CommandError, outcome, same_outcome, small_computer
+from tfcourse.data.shell import (
+    CommandError,
+    executed_accuracy,
+    outcome,
+    same_outcome,
+    small_computer,
+)
 
 TRIPLES = all_triples()
 SYNONYMS = [("-mtime +2", "! -mtime -3")]  # days are whole: more than 2 is at least 3
@@ -223,6 +230,17 @@ def test_the_judge_looks_at_what_is_done_not_at_the_spelling():
     )
 
 
+def test_executed_accuracy_is_the_share_that_does_the_same():
+    left, right = (
+        f"find . -type f {test} -print" for test in ("-mtime +2", "! -mtime -3")
+    )
+    assert executed_accuracy([left, "", left, right], [right, left, left, left]) == 0.75
+    with pytest.raises(ValueError, match="got 1 predictions, 2 references"):
+        executed_accuracy([left], [left, right])
+    with pytest.raises(ValueError, match="got 0 predictions, 0 references"):
+        executed_accuracy([], [])
+
+
 REFUSED = {
     "": "expected find, ps, cat, [ or grep and got the end as word 1",
     "rm -rf /": "got rm as word 1",
@@ -249,6 +267,22 @@ def test_what_the_grammar_cannot_write_is_refused(command):
         outcome(command)
     assert REFUSED[command] in str(error.value)
     assert not same_outcome(command, "find . -type f -print")
+
+
+@pytest.mark.parametrize(
+    ("command", "got"),
+    [
+        ("cat /etc/passwd", "got /etc/passwd as word 2"),
+        ("find . -type f -size 5k -print", "got 5k as word 6"),
+        (
+            "[ $(cat /sys/class/power_supply/BAT0/capacity) -eq 5 ]",
+            "got -eq as word 4",
+        ),
+    ],
+)
+def test_the_word_that_is_refused_is_the_one_that_is_named(command, got):
+    with pytest.raises(CommandError, match=re.escape(got)):
+        outcome(command)
 
 
 def test_bad_requests_are_named():

@@ -53,10 +53,7 @@ def main(names):
         sys.exit(f"no such network: {', '.join(unknown)}; known: {', '.join(CELLS)}")
     enter()
     corpus = load_corpus()
-    needed = ("woven-recurrent-imports", "woven-fitting-imports")
-    cells = chapter_cells(
-        "01_recurrent", *needed, "woven-fitting-cross-entropy", "score"
-    )
+    cells = chapter_cells("01_recurrent", "score")
     for name in names or CELLS:
         start = time.process_time()
         model, loss = train(name, corpus)

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from tqdm import tqdm
 
 from tfcourse.data.commands import test_examples, training_examples
-from tfcourse.data.shell import same_outcome
+from tfcourse.data.shell import executed_accuracy
 from tfcourse.data.stored import WEIGHTS
 from tfcourse.encoder_decoder import (
     EncoderDecoder,
@@ -57,15 +57,6 @@ def train(data, source, target):
     return model.eval()
 
 
-def judged(model, tests, source, target):
-    """The share of the tests whose translation does what the reference does."""
-    said = translate(model, [e.english for e in tests], source, target)
-    return sum(
-        same_outcome(mine, example.shell)
-        for mine, example in zip(said, tests, strict=True)
-    ) / len(tests)
-
-
 def main():
     enter(MEASURING)
     start = time.process_time()
@@ -84,6 +75,7 @@ def main():
     )
     with torch.inference_mode():
         loss = smoothed_cross_entropy(model(inputs), targets).item()
+    said = translate(model, [e.english for e in tests], source, target)
     content = save(tensors)
     card = {
         "model": f"EncoderDecoder({len(source)}, {len(target)}, **{SHAPE})",
@@ -97,7 +89,7 @@ def main():
         "label_smoothing": SMOOTHING,
         "seconds": seconds,
         "held_out_loss": round(loss, 4),
-        "executed": judged(model, tests, source, target),
+        "executed": executed_accuracy(said, [e.shell for e in tests]),
         "dtype": "bfloat16",
         "sha256": hashlib.sha256(content).hexdigest(),
         "source_words": source.tokens[3:],

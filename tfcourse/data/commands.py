@@ -8,6 +8,7 @@ pairs occurs in training, the three together never do.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from random import Random
 
@@ -216,7 +217,8 @@ class Example:
     triples: tuple[Triple, ...]
 
 
-def all_triples() -> list[Triple]:
+@cache
+def all_triples() -> tuple[Triple, ...]:
     """Every (action, object, filter) that makes sense, in a fixed order."""
     regular = [
         (action, thing, kind)
@@ -224,10 +226,11 @@ def all_triples() -> list[Triple]:
         for action in (PROCESS_ACTIONS if thing == "processes" else ACTIONS)
         for kind in kinds
     ]
-    return [*regular, *FIXED]
+    return (*regular, *FIXED)
 
 
-def split_triples() -> tuple[list[Triple], list[Triple]]:
+@cache
+def split_triples() -> tuple[tuple[Triple, ...], tuple[Triple, ...]]:
     """The triples of training, and the held-out fifth: no pair of theirs is new.
 
     Drawn once, with a fixed seed, so that (action, object), (action, filter) and (object,
@@ -243,7 +246,7 @@ def split_triples() -> tuple[list[Triple], list[Triple]]:
         if len(held) < wanted and known.issuperset(_pairs(triple)):
             held.append(triple)
             kept = others
-    return kept, held
+    return tuple(kept), tuple(held)
 
 
 def _pairs(triple: Triple) -> Iterator[tuple]:

@@ -10,12 +10,13 @@ import atexit
 import fnmatch
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NoReturn
 
 from tfcourse.data.commands import BATTERY, NAMES, PLACES, PROGRAMS, WORDS
 
@@ -136,6 +137,19 @@ def same_outcome(predicted: str, reference: str) -> bool:
         return False
 
 
+def executed_accuracy(predicted: Sequence[str], references: Sequence[str]) -> float:
+    """The share of predicted commands that do what their reference does: from 0 to 1.
+
+    ValueError for lists of different lengths, or none; CommandError as same_outcome.
+    """
+    if len(predicted) != len(references) or not references:
+        raise ValueError(
+            "there must be a reference for each prediction, and one or more; "
+            f"got {len(predicted)} predictions, {len(references)} references"
+        )
+    return sum(map(same_outcome, predicted, references)) / len(references)
+
+
 class _Reader:
     """The words of a command, taken one after the other."""
 
@@ -163,7 +177,13 @@ class _Reader:
         self.place += 1
         return self.words[self.place - 1]
 
-    def fail(self, wanted: str) -> None:
+    def refuse(self, wanted: str) -> NoReturn:
+        """CommandError at the word that was taken last."""
+        self.place -= 1
+        self.fail(wanted)
+
+    def fail(self, wanted: str) -> NoReturn:
+        """CommandError at the word that comes next."""
         got = "".join(self.words[self.place : self.place + 1]) or "the end"
         raise CommandError(
             f"expected {wanted} and got {got} as word {self.place + 1} of "
@@ -197,7 +217,7 @@ def _one(reader: _Reader):
 
 def _battery_file(name: str, reader: _Reader):
     if name not in (f"{BATTERY}/capacity", f"{BATTERY}/status"):
-        reader.fail(f"{BATTERY}/capacity or {BATTERY}/status")
+        reader.refuse(f"{BATTERY}/capacity or {BATTERY}/status")
     return lambda root: root / name.lstrip("/")
 
 
@@ -205,9 +225,10 @@ def _compare(reader: _Reader):
     """[ $(cat capacity) -lt 20 ] && echo yes || echo no"""
     reader.take("$(cat")
     path = _battery_file(reader.next().removesuffix(")"), reader)
-    sign, level = reader.next(), _number(reader.next(), reader)
+    sign = reader.next()
     if sign not in ("-lt", "-ge"):
-        reader.fail("-lt or -ge")
+        reader.refuse("-lt or -ge")
+    level = _number(reader.next(), reader)
     reader.take("]", *YES_OR_NO)
 
     def run(root: Path) -> list[str]:
@@ -222,13 +243,8 @@ def _compare(reader: _Reader):
 def _grep(reader: _Reader):
     """grep -q word file && echo yes || echo no"""
     word, name = reader.next(), reader.next()
-    if name in ("program.log", "battery.log"):
-
-        def path(root: Path) -> Path:
-            return root / HOME / name
-
-    else:
-        path = _battery_file(name, reader)
+    ours = name in ("program.log", "battery.log")
+    path = (lambda root: root / HOME / name) if ours else _battery_file(name, reader)
     reader.take(*YES_OR_NO)
 
     def run(root: Path) -> list[str]:
@@ -247,8 +263,7 @@ def _yes_or_no(truth: bool) -> list[str]:
 
 def _number(word: str, reader: _Reader) -> int:
     if not word.isdigit():
-        reader.place -= 1
-        reader.fail("a number")
+        reader.refuse("a number")
     return int(word)
 
 
@@ -267,7 +282,7 @@ def _pipe(reader: _Reader):
 def _ps(reader: _Reader):
     tests, columns = [], slice(None)
     while reader.see("|", "awk"):
-        program = "".join(reader.next())
+        program = reader.next()
         if program == "'{print$1}'":
             columns = slice(0, 1)
             break
@@ -294,8 +309,7 @@ def _awk(program: str, reader: _Reader):
             if column in ("$2", "$3") and inner.startswith(sign) and value.isdigit():
                 place, limit = int(column[1]) - 1, int(value)
                 return lambda row: (row[place] > limit) == (sign == ">")
-    reader.place -= 1
-    reader.fail("a test of a column")
+    reader.refuse("a test of a column")
 
 
 # Files
@@ -354,8 +368,7 @@ def _transfer(reader: _Reader, act):
     """-exec cp -r -t /place {} +, or mv: what was found goes there, as far as it can."""
     reader.changes, place = True, reader.next()
     if place.removeprefix("/") not in PLACES or not place.startswith("/"):
-        reader.place -= 1
-        reader.fail(f"one of {', '.join('/' + p for p in PLACES)}")
+        reader.refuse(f"one of {', '.join('/' + p for p in PLACES)}")
     reader.take("{}", "+")
 
     def run(found: list[Path], home: Path) -> list[str]:
@@ -404,8 +417,7 @@ def _measured(reader: _Reader, unit: str, measure):
     word = reader.next()
     sign, number = word[:1], word[1:].removesuffix(unit)
     if sign not in ("+", "-") or not number.isdigit() or not word.endswith(unit):
-        reader.place -= 1
-        reader.fail(f"+ or - and a number{' and ' + unit if unit else ''}")
+        reader.refuse(f"+ or - and a number{' and ' + unit if unit else ''}")
     limit = int(number)
     if sign == "+":
         return lambda path, home: measure(path.stat()) > limit

@@ -8,10 +8,7 @@ from functools import partial
 from tools.experiments import chapter_cells, run
 
 CELLS = """
-woven-attention-imports setup woven-attention-softmax woven-attention-causal-mask
-woven-attention-scaled-scores woven-attention-check-attention woven-attention-four-axes
-woven-attention-attention woven-attention-AttentionLayer random-pairs dictionaries
-recall-imports direct-line contest country phone
+setup random-pairs dictionaries recall-imports direct-line contest country phone
 """
 LAGS, COUNTS, SEEDS = (5, 10, 20, 40, 80), (1, 2, 4, 8, 16), range(3)
 

@@ -2,8 +2,7 @@
 
 from tools.experiments import chapter_cells, run
 
-CELLS = "woven-attention-imports setup woven-attention-softmax"
-CELLS += " woven-attention-additive-scores woven-attention-scaled-scores random-pairs"
+CELLS = "setup random-pairs"
 CELLS += " dictionaries lookup lookup-scores lookup-run"
 KINDS, WIDTHS, SEEDS = ("scaled", "dot", "additive"), (4, 16, 64, 256, 1024), range(5)
 

@@ -8,11 +8,8 @@ import torch
 from tools.experiments import chapter_cells, run
 
 CELLS = """
-woven-attention-imports setup woven-attention-softmax woven-attention-causal-mask
-woven-attention-padding-mask woven-attention-scaled-scores woven-attention-check-attention
-woven-attention-four-axes woven-attention-attention woven-attention-AttentionLayer
-random-pairs slots phrases grammar expand lexicon encoded reader read taught examined
-cut-lines severed
+setup random-pairs slots phrases grammar expand lexicon encoded reader read taught
+examined cut-lines severed
 """
 VIEWS, SEEDS = ("all", "causal", 1, 2, 4, 8), range(4)
 

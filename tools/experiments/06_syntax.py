@@ -3,12 +3,8 @@
 from tools.experiments import chapter_cells, run
 
 CELLS = """
-woven-multi-head-attention-imports setup woven-multi-head-attention-split-heads
-woven-multi-head-attention-merge-heads woven-multi-head-attention-Cache
-woven-multi-head-attention-next-positions
-woven-multi-head-attention-HeadProjections
-woven-multi-head-attention-MultiHeadAttention snippets snippet parents texts guesser guess
-cases kinds measure heads-on-parents
+setup snippets snippet parents texts guesser guess cases kinds measure
+heads-on-parents
 """
 SEEDS, STEPS = range(5), (0, 200, 4000)
 

@@ -1,14 +1,8 @@
 """Longer texts than trained on, by kind of position (chapter 7, topic P6)."""
 
-from tools.experiments import chapter_cells, run
+from tools.experiments import chapter_cells, rounded, run
 
-CELLS = """
-woven-position-imports setup woven-position-angles woven-position-sinusoids
-woven-position-positions-of woven-position-SinusoidalPosition
-woven-position-LearnedPosition woven-position-lags woven-position-RelativeBias
-woven-position-alibi woven-position-turn woven-position-Rotary
-woven-position-stretched-base tasks answerer kinds-of-position trial trial-kind longer
-"""
+CELLS = "setup tasks answerer kinds-of-position trial trial-kind longer"
 SEEDS, FACTORS, REFITS = range(3), (2, 4), (0, 100)
 WAYS = "as it is", "interpolated", "new base"
 
@@ -38,10 +32,6 @@ def remedies(longer, model, task, refits):
                 if refit or how != "as it is":
                     told = {"length": 32 * factor, "how": how, "refit": refit}
                     yield told, longer(model, task, factor, how, refit)
-
-
-def rounded(shares):
-    return [round(share, 4) for share in shares]
 
 
 def smallest():

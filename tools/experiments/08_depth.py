@@ -3,23 +3,15 @@
 import torch
 from torch import nn
 
-from tools.experiments import chapter_cells, run
-from tools.experiments.block_cells import WOVEN
+from tools.experiments import chapter_cells, rounded, run
 
-CELLS = [
-    *WOVEN,
-    "setup",
-    "stream-probe",
-    "depth-hunts",
-    "depth-follower",
-    "depth-chase",
-]
+CELLS = "setup stream-probe depth-hunts depth-follower depth-chase"
 NOTES = (1, 2, 4, 8)
 
 
 def rows(depths=(1, 2, 3, 4)):
     """One row per depth: right answers, and without each block; what probes read."""
-    names = chapter_cells("08_block", *CELLS)
+    names = chapter_cells("08_block", *CELLS.split())
     unseen, answers = names["hunts"](1000, torch.Generator().manual_seed(99), NOTES)
 
     def right(model):
@@ -48,10 +40,6 @@ class Silent(nn.Module):
 
     def forward(self, x, cache=None):
         return x
-
-
-def rounded(shares):
-    return [round(share, 4) for share in shares]
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 """Losses around trained models with and without skips, 2 and 8 blocks (chapter 8, B7)."""
 
 from tools.experiments import chapter_cells, run
-from tools.experiments.block_cells import WOVEN
 
-CELLS = [*WOVEN, "setup", "stream-replacing", "stream-model", "stream-trial"]
-CELLS += ["stream-surface"]
+CELLS = "setup stream-replacing stream-model stream-trial stream-surface"
 
 
 def rows(cases=((2, False), (2, True), (8, False), (8, True))):
     """One row per depth, with skips and without: the loss in training, and the map."""
-    names = chapter_cells("08_block", *CELLS)
+    names = chapter_cells("08_block", *CELLS.split())
     for depth, skips in cases:
         model, loss = names["trained_relay"](depth, skips)
         row = {"depth": depth, "skips": skips, "loss": round(loss, 4)}

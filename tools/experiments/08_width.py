@@ -2,11 +2,7 @@
 
 from tools.experiments import chapter_cells, run
 
-CELLS = (
-    "woven-block-imports setup woven-block-LayerNorm woven-block-swiglu "
-    "woven-block-ACTIVATIONS woven-block-choose woven-block-FeedForward "
-    "clumps guesser kinds trial trial-run"
-)
+CELLS = "setup clumps guesser kinds trial trial-run"
 SMALL = ("none 2", "relu 192")
 KINDS = ("none 2", "none 6", "linear 192", "relu 48", "relu 96", "relu 192")
 KINDS += ("relu 384", "gelu 192", "swiglu 128")

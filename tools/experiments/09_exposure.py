@@ -1,24 +1,18 @@
 """Right tokens given and own ones, with and without scheduled sampling (chapter 9, S2)."""
 
-from tfcourse.data.shell import same_outcome
+from tfcourse.data.shell import executed_accuracy
 from tools.experiments import chapter_cells, run
 
-WOVEN = (
-    "imports SPECIALS PAD BEGIN END words-of pad real shift-right examples "
-    "smoothed-cross-entropy token-accuracy DecoderBlock SentenceEmbedding EncoderDecoder "
-    "Step next-logits greedy length-penalty beam-search translate"
-)
-OWN = """
+CELLS = """
 setup exposure-imports exposure-data exposure-tensors exposure-train exposure-writer
 exposure-measure exposure-slip exposure-after exposure-row exposure-guesses
 """
-CELLS = (*(f"woven-encoder-decoder-{name}" for name in WOVEN.split()), *OWN.split())
 STEPS, OWN, SEEDS = (60, 100, 300), (0.0, 0.25, 0.5), range(5)
 
 
 def rows(steps=STEPS, own=OWN, seeds=SEEDS, judge=True):
     """One row per length of training, share of own tokens at its end, and start."""
-    names = chapter_cells("09_encoder_decoder", *CELLS)
+    names = chapter_cells("09_encoder_decoder", *CELLS.split())
     tests = names["JUDGED"]
     for count in steps:
         for share in own:
@@ -29,9 +23,8 @@ def rows(steps=STEPS, own=OWN, seeds=SEEDS, judge=True):
                 if judge:
                     asked = [e.english for e in tests], names["ENGLISH"], names["SHELL"]
                     said = names["translate"](model, *asked)
-                    pairs = [(s, e.shell) for s, e in zip(said, tests, strict=True)]
-                    done = sum(a == b or same_outcome(a, b) for a, b in pairs)
-                    row["executed"] = done / len(pairs)
+                    wanted = [e.shell for e in tests]
+                    row["executed"] = executed_accuracy(said, wanted)
                 yield row
 
 

@@ -2,18 +2,16 @@
 
 from tools.experiments import chapter_cells, run
 
-WOVEN = "imports DecoderBlock"
-OWN = """
+CELLS = """
 setup exposure-imports images-stamps images-things images-scenes images-finder
 images-map images-train images-shares
 """
-CELLS = (*(f"woven-encoder-decoder-{name}" for name in WOVEN.split()), *OWN.split())
 SEEDS = range(6)
 
 
 def rows(seeds=SEEDS):
     """One row per start: shares of right answers and of right largest weights."""
-    names = chapter_cells("09_encoder_decoder", *CELLS)
+    names = chapter_cells("09_encoder_decoder", *CELLS.split())
     for seed in seeds:
         yield {"seed": seed} | names["shares_of"](names["trained_finder"](seed))
 

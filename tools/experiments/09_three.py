@@ -2,26 +2,20 @@
 
 from functools import partial
 
-from tfcourse.data.shell import same_outcome
+from tfcourse.data.shell import executed_accuracy
 from tools.experiments import chapter_cells, run
 
-WOVEN = (
-    "imports SPECIALS PAD BEGIN END words-of pad real shift-right examples "
-    "smoothed-cross-entropy token-accuracy DecoderBlock SentenceEmbedding EncoderDecoder "
-    "Step next-logits greedy length-penalty beam-search translate"
-)
-OWN = """
+CELLS = """
 setup exposure-imports exposure-data exposure-tensors exposure-train exposure-writer
 three-words three-stack three-masked three-hidden three-classifier three-classify
 three-writer three-decoder three-continue three-score
 """
-CELLS = (*(f"woven-encoder-decoder-{name}" for name in WOVEN.split()), *OWN.split())
 STEPS, LABELS, SEEDS = (100, 300, 600), (24, 48, 96), range(3)
 
 
 def rows(steps=STEPS, labels=LABELS, seeds=SEEDS, judge=True):
     """One row per model, length of training and start, or number of labels."""
-    names = chapter_cells("09_encoder_decoder", *CELLS)
+    names = chapter_cells("09_encoder_decoder", *CELLS.split())
     writers = {
         "encoder–decoder": names["small_writer"],
         "decoder only": names["decoder_only"],
@@ -35,10 +29,8 @@ def rows(steps=STEPS, labels=LABELS, seeds=SEEDS, judge=True):
             where = {"steps": count, "seed": seed}
             for writer, make in writers.items():
                 said, row = names["scored"](make(seed, count))
-                pairs = list(zip(said, wanted, strict=True))
                 if judge:
-                    done = sum(a == b or same_outcome(a, b) for a, b in pairs)
-                    row["executed"] = done / len(pairs)
+                    row["executed"] = executed_accuracy(said, wanted)
                 yield {"model": writer} | where | row
             trained = names["masked_reader"](seed, count)
             hidden = {"hidden": names["hidden_found"](trained)}

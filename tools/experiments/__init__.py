@@ -9,26 +9,40 @@ import json
 import platform
 import sys
 import time
+from contextlib import redirect_stdout
+from io import StringIO
 
 import torch
 
 from tfcourse.data.stored import RESULTS
 from tools.environment import enter
-from tools.notebooks import ROOT, code_cells, read
+from tools.notebooks import ROOT, code_cells, heading, read
 
 
 def chapter_cells(stem, *ids):
-    """Run these cells of a chapter, in this order; return the names they define."""
+    """Run a chapter's woven cells and then these, in this order; the names they define.
+
+    What the cells print is for the page, and not shown.
+    """
     cells = {
-        cell.id: cell.source
-        for _, cell in code_cells(read(ROOT / f"chapters/{stem}.ipynb"))
+        cell.id: cell for _, cell in code_cells(read(ROOT / f"chapters/{stem}.ipynb"))
     }
+    woven = [id for id, cell in cells.items() if heading(cell)]
     names = {"__name__": stem}
-    for id in ids:
-        if id not in cells:
-            raise KeyError(f"chapters/{stem}.ipynb has no code cell with the id {id!r}")
-        exec(compile(cells[id], f"{stem}.ipynb:{id}", "exec"), names)  # noqa: S102 - ours
+    with redirect_stdout(StringIO()):
+        for id in [*woven, *ids]:
+            if id not in cells:
+                raise KeyError(
+                    f"chapters/{stem}.ipynb has no code cell with the id {id!r}"
+                )
+            code = compile(cells[id].source, f"{stem}.ipynb:{id}", "exec")
+            exec(code, names)  # noqa: S102 - ours
     return names
+
+
+def rounded(shares):
+    """Numbers to four digits after the point, as the rows hold them."""
+    return [round(share, 4) for share in shares]
 
 
 def run(name, rows, smoke_rows):

@@ -137,6 +137,13 @@ def test_lines_draws_what_it_was_given():
     assert [text.get_text() for text in legend.texts] == ["plain", "gated"]
 
 
+@pytest.mark.parametrize(("last", "whole"), [(4, True), (4.5, False)])
+def test_ticks_are_whole_numbers_where_all_x_are(last, whole):
+    (axes,) = lines({"": ([1, 2, 3, last], [1, 2, 3, 4])}, **NAMES).axes
+    ticks = axes.get_xticks()
+    assert (ticks == ticks.round()).all() == whole
+
+
 def test_scales_are_linear_unless_asked_for():
     scales = [
         (figure.axes[0].get_xscale(), figure.axes[0].get_yscale())

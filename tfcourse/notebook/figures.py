@@ -143,8 +143,9 @@ def panels(
 ) -> Figure:
     """Small multiples: {title: {label: (x, y)}} side by side, on the same axes.
 
-    A label keeps its style in every panel, and the legend names it once. ValueError
-    as for `lines`, and for more than 4 panels, which the width cannot hold.
+    A label keeps its style in every panel, and the legend names it once. Where all x
+    are whole numbers, so are the ticks. ValueError as for `lines`, and for more than 4
+    panels, which the width cannot hold.
 
     >>> curve = {"loss": ([0, 1], [2.0, 1.5])}
     >>> figure = panels({"small": curve, "large": curve}, xlabel="step", ylabel="nats")
@@ -161,7 +162,7 @@ def panels(
     looks = _looks(labels, styles or {})
     figure = _figure()
     grid = figure.subplots(1, len(groups), sharex=True, sharey=True, squeeze=False)[0]
-    drawn = {}
+    drawn, whole = {}, True
     for axes, (title, group) in zip(grid, groups.items(), strict=True):
         if not group:
             raise ValueError(f"the panel {title!r} is empty")
@@ -171,6 +172,7 @@ def panels(
             if len(x) > FEW:
                 look.pop("marker", None)
             (drawn[label],) = axes.plot(x, y, **look)
+            whole = whole and (x == x.round()).all()
         for label, level in (levels or {}).items():
             _level(axes, label, level, logy)
         axes.set(title=title, xlabel=xlabel)
@@ -178,6 +180,8 @@ def panels(
             axes.set_xscale("log")
         if logy:
             axes.set_yscale("log")
+    if whole and not logx:  # there is no half a step
+        grid[0].xaxis.get_major_locator().set_params(integer=True)
     grid[0].set_ylabel(ylabel)
     _legend(figure, drawn)
     return figure

@@ -182,6 +182,7 @@ function render({ model, el }) {
     ? asking(model, () => say("Python translates … (if no answer comes, run the figure’s cell again)"))
     : h("p", { class: "tfc-axis" }, "These were recorded. In JupyterLab a command of your own can be typed here.");
   const answer = live ? [says] : []; // beside the field: trouble must not go unseen
+  if (live) says.style.margin = "0 0 0.6rem";
   box.append(
     note,
     ...answer,

@@ -292,6 +292,29 @@ def test_only_copies_cross():
     assert held.tolist() == [2, 2]
 
 
+def test_what_a_function_leaves_of_its_arguments():
+    def spoil(items, x):
+        items["new"] = x.neg()
+        x.zero_()
+
+    def spoiled(answer, draw):
+        items, x = {}, torch.ones(2)
+        left = answer.left("spoil", items, x)
+        assert items == {} and x.tolist() == [1, 1]
+        close(left, ({"new": -x}, torch.zeros(2)))
+        raise Mistake("Changed.")
+
+    verdict = judged(spoiled, {"spoil": spoil})
+    assert "Changed." in verdict.text
+    assert verdict.given == "spoil({}, tensor([1, 1]))"
+    verdict = find("77-1").judge(Notebook({"spoil": lambda items: items}))
+    assert verdict.status == "error" and "TypeError" in verdict.text
+    verdict = find("77-1").judge(
+        Notebook({"spoil": lambda items, x: items.update(x=len)})
+    )
+    assert "`spoil` left behind something of type" in verdict.text
+
+
 def test_plain_values_keep_their_kind():
     inner = nn.Parameter(torch.ones(2))
     value = {"a": (1, 2.5, None), 3: [True, "x", inner], "n": np.float64(0.5)}

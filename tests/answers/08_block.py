@@ -1,6 +1,6 @@
 """Right and wrong answers to the exercises of chapter 8, and what must be said to them."""
 
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 import torch
 from torch import nn
@@ -225,10 +225,14 @@ def starts_anew():
     return measured(chain=False)
 
 
+# with 2 and 5 the last vectors come out shorter than without dropout, else longer
+LUCK = cycle((1, 2, 5, 6))
+
+
 @wrong("08-3", says="Dropout is on")
 def forgets_eval():
     """Leaves the stack in training mode."""
-    torch.manual_seed(1)
+    torch.manual_seed(next(LUCK))
     return measured(dropout=True)
 
 
@@ -419,6 +423,40 @@ def swallows_the_options():
         return x + self.attention(y) + self.feed_forward(y)
 
     return parallel(rule)
+
+
+@wrong("08-4", says="Nobody asked for `causal=True` this time")
+def is_always_causal():
+    """Writes causal=True into the call."""
+
+    def rule(self, x, options):
+        y = self.norm(x)
+        return x + self.attention(y, causal=True) + self.feed_forward(y)
+
+    return parallel(rule)
+
+
+@wrong("08-4", says="`causal` arrived, `mask` did not")
+def passes_causal_only():
+    """Picks causal from the options, and leaves the others."""
+
+    def rule(self, x, options):
+        y, causal = self.norm(x), options.get("causal", False)
+        return x + self.attention(y, causal=causal) + self.feed_forward(y)
+
+    return parallel(rule)
+
+
+@wrong("08-4", says="unexpected keyword argument 'mask'")
+def takes_causal_only():
+    """Has causal for its only option."""
+
+    class Parallel(parallel(None)["Parallel"]):
+        def forward(self, x, causal=False):
+            y = self.norm(x)
+            return x + self.attention(y, causal=causal) + self.feed_forward(y)
+
+    return Parallel
 
 
 @wrong("08-4", says="TypeError")
@@ -624,6 +662,24 @@ def leaves_the_norms_out():
 def turns_the_matrix():
     """Returns the matrix as it stands in the formula x W."""
     return folding(matrix=lambda w, g, s: (w * g).T)
+
+
+@wrong("08-5", says="`state` itself is not what it was")
+def multiplies_in_place():
+    """Copies the dict, and writes into the tensors that both dicts hold."""
+
+    def folded(state):
+        new = dict(state)
+        for part, first in PARTS.items():
+            gain, shift = new[f"{part}.norm.gain"], new[f"{part}.norm.bias"]
+            weight = new[f"{part}.module.{first}.weight"]
+            new[f"{part}.module.{first}.bias"] += weight @ shift
+            weight *= gain
+            gain.fill_(1)
+            shift.zero_()
+        return new
+
+    return {"folded": folded}
 
 
 def dropping(

@@ -1,7 +1,7 @@
 """Between a check and an answer: only plain values cross, and only as copies.
 
 `Notebook` is the learner's side; `Answer` is what a check holds. All that passes from
-one to the other are the arguments and results of Notebook's seven methods (None, bool,
+one to the other are the arguments and results of Notebook's eight methods (None, bool,
 numbers, strings, tensors, and lists, tuples and dicts of these) and a Finding, so that
 a proxy of a Notebook in another process can stand in for it.
 """
@@ -57,6 +57,12 @@ class Notebook:
         """What the function `name` returns."""
         returned = self._attempt(name, self._look_up(name), args, kwargs)
         return self._crossing(name, "returned", returned)
+
+    def left(self, name: str, args: tuple) -> tuple:
+        """The arguments, as the function `name` leaves them when it is called."""
+        function, mine = self._look_up(name), plain(args)
+        self._attempt(name, lambda: function(*mine), (), {})
+        return self._crossing(name, "left behind", mine)
 
     def make(self, name: str, args: tuple, kwargs: dict) -> int:
         """Make an object of class `name`; the number it is known by from here on."""
@@ -187,6 +193,11 @@ class Answer:
                 seen=f"`{name}` is {describe(chosen)}.",
             )
         return chosen
+
+    def left(self, name: str, /, *args) -> tuple:
+        """The arguments, as the learner's function leaves them: has it changed any?"""
+        self._asks(name, args, {})
+        return self._learner.left(name, args)
 
     def make(self, name: str, /, *args, **kwargs) -> "Handle":
         """An object of the learner's class."""

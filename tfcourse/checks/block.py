@@ -156,13 +156,13 @@ def somebodys_stack() -> tuple[Tensor, dict[str, Tensor]]:
     return x, state
 
 
-def _attends(x, state, n_heads, causal=False):
+def _attends(x, state, n_heads, causal=False, mask=True):
     """What attention says, one head after the other, from the state of a module."""
     q, k, v = F.linear(x, state["qkv.linear.weight"], state["qkv.linear.bias"]).chunk(
         3, dim=-1
     )
     t, said = x.shape[1], []
-    hidden = torch.ones(t, t).triu(1).bool() & causal
+    hidden = torch.ones(t, t).triu(1).bool() & causal | ~torch.as_tensor(mask)
     for q_i, k_i, v_i in zip(
         *(part.chunk(n_heads, dim=-1) for part in (q, k, v)), strict=True
     ):
@@ -240,11 +240,11 @@ def _(answer, draw):
     }
     for told, wrong in mistakes.items():
         differs(norms, torch.as_tensor(wrong), says=told, rtol=0.01)
-    higher = norms[-1] / want[-1]
-    if 1.01 < higher < 1.2 and abs(norms[0] / want[0] - 1) < 0.001:
+    off = (norms / want - 1).abs()  # by dropout 0.02 to 0.1, upwards or downwards
+    if off[0] < 0.001 and 0.01 < off.max() < 0.15:
         raise Mistake(
-            "A little too much, and another number at each run? Dropout is on: "
-            "`stack.eval()` before you measure."
+            "Near, and other numbers at each run? Dropout is on: `stack.eval()` before "
+            "you measure."
         )
     says = "Feed x to the first block, the result to the second, …; no final norm."
     close(norms, want, says=says, rtol=0.01)
@@ -352,6 +352,19 @@ def _(answer, draw):
     }
     says_so = "x plus attention of the norm of x, plus feed-forward of the norm of x."
     close(got, x + says + thinks, mistakes=mistakes, says=says_so, given=given)
+    everywhere = x + _attends(y, mine, h) + thinks
+    told = "Nobody asked for `causal=True` this time: pass on what is given, no more."
+    mistakes = {told: x + says + thinks}
+    given = {"x": x, "options": "none"}
+    close(module(x), everywhere, mistakes=mistakes, says=says_so, given=given)
+    mask = draw.uniform(0, 1, t, t) < 0.5
+    mask |= torch.eye(t, dtype=torch.bool)
+    mask[0], mask[-1, 0] = True, False
+    want = x + _attends(y, mine, h, mask=mask) + thinks
+    told = "`causal` arrived, `mask` did not: pass on *all* options, `**options`."
+    given = {"x": x, "mask": mask}
+    got = module(x, mask=mask)
+    close(got, want, mistakes={told: everywhere}, says=says_so, given=given)
     fewer = 2 * d
     return (
         f"{fewer} parameters fewer than a block with two norms, and two sub-layers that "
@@ -397,6 +410,12 @@ def _(answer, draw):
     x = draw.normal(2, 5, d)
     says = "The block must do the same as before: compare the two on some x."
     close(_block(x, got, h), _block(x, state, h), says=says, given=given, atol=1e-4)
+    (left,) = answer.left("folded", state)
+    says = (
+        "`state` itself is not what it was: `dict(state)` copies the names, not the "
+        "tensors, and `*=` writes into them. Make new tensors, in a new dict."
+    )
+    close(left, state, says=says, given=given, rtol=0, atol=0)
     return (
         f"The same block with {4 * d} numbers fewer to multiply and add at each token: "
         "once training is over, this arithmetic can be done beforehand."

@@ -421,8 +421,8 @@ def test_a_picture_is_bright_where_the_weight_is_and_its_rows_run_down():
     np.testing.assert_array_equal(axes.images[0].get_array(), picture)
     assert axes.images[0].get_extent() == [0, 3, 2, 0]
     veils = {veil.get_xy(): veil.get_alpha() for veil in axes.patches}
-    assert len(veils) == 6 and veils[2, 0] == 0 and veils[0, 1] == 0.7
-    assert veils[1, 0] == pytest.approx(0.7 * (1 - 0.04 / 0.96))
+    assert len(veils) == 6 and veils[2, 0] == 0 and veils[0, 1] == 0.5
+    assert veils[1, 0] == pytest.approx(0.5 * (1 - 0.04 / 0.96))
     (written,) = axes.texts  # 0.04 is too little to write
     assert written.get_text() == "0.96"
     assert 2 < written.get_position()[0] < 3 and 0 < written.get_position()[1] < 1

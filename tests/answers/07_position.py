@@ -266,6 +266,20 @@ def returns_float32():
     return turning(to=False)
 
 
+@wrong("07-3", says="whatever `base` is")
+def turns_with_its_own_base():
+    """Turns with base 10 000, and does not read the one that is given."""
+    whole = turning()["rotated"]
+    return {"rotated": lambda x, positions, base: whole(x, positions)}
+
+
+@wrong("07-3", says="You count the positions from 0")
+def numbers_the_places():
+    """Numbers the places of x, and does not read the positions."""
+    whole = turning()["rotated"]
+    return {"rotated": lambda x, _, base: whole(x, torch.arange(x.shape[2]), base)}
+
+
 @wrong("07-3", says="Write out k = 4")
 def mixes_the_other_way():
     """Pairs neighbours, and gives halves the same angle."""
@@ -344,6 +358,27 @@ def goes_below_zero():
     return counting(lambda p: p.long().cumsum(dim=-1) - 1)
 
 
+@right("07-4")
+def says_the_last_column():
+    """Says at all padding the highest position that a full row would have."""
+
+    def count(present):
+        tokens = present.long().cumsum(dim=-1) - 1
+        return tokens.masked_fill(~present, present.shape[1] - 1)
+
+    return counting(count)
+
+
+@wrong("07-4", says="a table need not have such a row")
+def marks_the_padding():
+    """Marks the padding by a position that no table has."""
+
+    def count(present):
+        return (present.long().cumsum(dim=-1) - 1).masked_fill(~present, 1_000_000)
+
+    return counting(count)
+
+
 @wrong("07-4", says="count the tokens before, not the columns")
 def takes_off_the_left():
     """Takes the padding at the left off, and none in the middle."""
@@ -380,12 +415,12 @@ def takes_off_all_padding():
 
     def count(present):
         columns = torch.arange(present.shape[1])
-        return (columns - (~present).sum(dim=-1, keepdim=True)).clamp(min=0)
+        return columns - (~present).sum(dim=-1, keepdim=True)
 
     return counting(count)
 
 
-def buckets(scale=None, floor=torch.floor, first=1, many=False, top=True, later="zero"):
+def buckets(scale=None, floor=torch.floor, first=1, many=False, top=0, later="zero"):
     """A `bucket` with one thing in another way."""
 
     def bucket(lag, n_buckets, max_lag):
@@ -395,7 +430,7 @@ def buckets(scale=None, floor=torch.floor, first=1, many=False, top=True, later=
         share = (lag.clamp(min=half) / half).log() / math.log(ratio)
         rest = n_buckets if many else n_buckets - half
         wide = floor(first * half + share * rest).long()
-        wide = wide.clamp(max=n_buckets - 1) if top else wide
+        wide = wide if top is None else wide.clamp(max=n_buckets - 1 + top)
         near = lag if later == "leave" else lag.clamp(min=0)
         return torch.where(lag < half, near, wide)
 
@@ -437,7 +472,31 @@ def one_by_one():
 @wrong("07-5", says="you go on to new ones")
 def has_no_last_bucket():
     """Leaves the last bucket open, and goes on."""
-    return buckets(top=False)
+    return buckets(top=None)
+
+
+@wrong("07-5", says="There is a bucket n_buckets")
+def ends_one_too_late():
+    """Lets the last bucket be number n_buckets."""
+    return buckets(top=1)
+
+
+@wrong("07-5", says="you round up")
+def rounds_up():
+    """Takes the next whole number."""
+    return buckets(floor=torch.ceil)
+
+
+@wrong("07-5", says="and not for these")
+def serves_one_setting():
+    """Is made for the number of buckets and the largest lag that it meets first."""
+    whole, kept = buckets()["bucket"], []
+
+    def bucket(lag, n_buckets, max_lag):
+        kept.append((n_buckets, max_lag))
+        return whole(lag, *kept[0])
+
+    return bucket
 
 
 @wrong("07-5", says="until they are used up")
@@ -652,6 +711,20 @@ def counts_rows_from_one():
 def interleaves_the_halves():
     """Pairs neighbours within each half."""
     return gridded(interleaved=True)
+
+
+@wrong("07-6", says="whatever `base` is")
+def grids_with_its_own_base():
+    """Turns with base 10 000, and does not read the one that is given."""
+    whole = gridded()["on_grid"]
+    return {"on_grid": lambda x, width, base: whole(x, width)}
+
+
+@wrong("07-6", says="This one has another width")
+def makes_every_grid_four_wide():
+    """Is made for a grid four wide."""
+    whole = gridded()["on_grid"]
+    return {"on_grid": lambda x, width, base: whole(x, 4, base)}
 
 
 @wrong("07-6", says="has the numbers of x")

@@ -176,15 +176,16 @@ def begins_with_end():
 def smoothing(
     others=lambda epsilon, n: epsilon / (n - 1),
     kept=lambda epsilon, n: 1 - epsilon,
-    of=lambda q, logits: -(q * logits.log_softmax(-1)).sum(-1).mean(),
+    of=lambda p, logits: -(p * logits.log_softmax(-1)).sum(-1).mean(),
+    rows=range,
 ):
     """A smoothed whose target, or what is made of it, is something else."""
 
     def smoothed(logits, targets, epsilon):
         t, n = logits.shape
-        q = torch.full((t, n), others(epsilon, n))
-        q[range(t), targets] = kept(epsilon, n)
-        return of(q, logits)
+        p = torch.full((t, n), others(epsilon, n))
+        p[rows(t), targets] = kept(epsilon, n)
+        return of(p, logits)
 
     return {"smoothed": smoothed}
 
@@ -250,12 +251,18 @@ def gives_a_part_back():
     return smoothing(kept=lambda epsilon, n: 1 - epsilon + epsilon / (n - 1))
 
 
+@wrong("09-3", says="writes 1 - ε into *every* row")
+def writes_into_every_row():
+    """Writes p[:, targets]."""
+    return smoothing(rows=lambda t: slice(None))
+
+
 @wrong("09-3", says="smaller by the entropy")
 def takes_the_divergence():
     """Computes the divergence."""
 
-    def of(q, logits):
-        return F.kl_div(logits.log_softmax(-1), q, reduction="batchmean")
+    def of(p, logits):
+        return F.kl_div(logits.log_softmax(-1), p, reduction="batchmean")
 
     return smoothing(of=of)
 
@@ -263,19 +270,19 @@ def takes_the_divergence():
 @wrong("09-3", says="the sum over the tokens")
 def does_not_average():
     """Adds up over the tokens."""
-    return smoothing(of=lambda q, logits: -(q * logits.log_softmax(-1)).sum())
+    return smoothing(of=lambda p, logits: -(p * logits.log_softmax(-1)).sum())
 
 
 @wrong("09-3", says="*minus* the logarithm")
 def forgets_the_sign():
     """Has the other sign."""
-    return smoothing(of=lambda q, logits: (q * logits.log_softmax(-1)).sum(-1).mean())
+    return smoothing(of=lambda p, logits: (p * logits.log_softmax(-1)).sum(-1).mean())
 
 
 @wrong("09-3", says="sum over the words, mean over the tokens")
 def averages_over_the_words():
     """Takes the mean over words and tokens."""
-    return smoothing(of=lambda q, logits: -(q * logits.log_softmax(-1)).mean())
+    return smoothing(of=lambda p, logits: -(p * logits.log_softmax(-1)).mean())
 
 
 @wrong("09-3", says="Nothing is smoothed")
@@ -287,13 +294,13 @@ def does_not_smooth():
 @wrong("09-3", says="no logarithms of probabilities yet")
 def takes_logits():
     """Takes the logits for log-probabilities."""
-    return smoothing(of=lambda q, logits: -(q * logits).sum(-1).mean())
+    return smoothing(of=lambda p, logits: -(p * logits).sum(-1).mean())
 
 
-@wrong("09-3", says="where goal is 1 - ε once")
+@wrong("09-3", says="where p is 1 - ε for the right one")
 def takes_probabilities():
     """Leaves the logarithm out."""
-    return smoothing(of=lambda q, logits: -(q * logits.softmax(-1)).sum(-1).mean())
+    return smoothing(of=lambda p, logits: -(p * logits.softmax(-1)).sum(-1).mean())
 
 
 KEPT, HELD = split_triples()
@@ -461,10 +468,20 @@ def ignores_the_grammar():
     return greedily(lambda table, allowed, last: table[last].argmax())
 
 
-@wrong("09-5", says="0 is the *best* there is")
-def multiplies():
-    """Multiplies the scores by the mask."""
-    return greedily(lambda table, allowed, last: (table[last] * allowed[last]).argmax())
+@wrong("09-5", says="score became 0")
+def fills_with_zero():
+    """Puts 0 in a forbidden token's place."""
+
+    def choose(table, allowed, last):
+        return table[last].masked_fill(~allowed[last], 0.0).argmax()
+
+    return greedily(choose)
+
+
+@wrong("09-5", says="the mask is inverted")
+def forbids_what_is_allowed():
+    """Forgets the ~ of the mask."""
+    return greedily(lambda table, allowed, last: masked(table, ~allowed, last))
 
 
 @wrong("09-5", says="a row for each last token")
@@ -614,9 +631,8 @@ def is_greedy():
     return likeliest
 
 
-@wrong("09-6", says="a beam of 2")
-def keeps_two():
-    """Keeps the two likeliest beginnings."""
+def beamed(width, counts_ends=True):
+    """A likeliest that keeps so many beginnings; what ended is one of them, or not."""
 
     def likeliest(logits, limit):
         table = logits.log_softmax(-1).tolist()
@@ -627,12 +643,34 @@ def keeps_two():
                 for score, ids in beams
                 for token, more in enumerate(table[ids[-1]])
             ]
-            best = sorted(grown, reverse=True)[:2]
+            grown.sort(reverse=True)
+            best = grown[:width]
+            if not counts_ends:
+                best = [pair for pair in grown if pair[1][-1] == END]
+                best += [pair for pair in grown if pair[1][-1] != END][:width]
             ended += [pair for pair in best if pair[1][-1] == END]
             beams = [pair for pair in best if pair[1][-1] != END]
         return max(ended)[1][1:-1] if ended else []
 
-    return likeliest
+    return {"likeliest": likeliest}
+
+
+@wrong("09-6", says="a beam of 2 finds")
+def keeps_two():
+    """Keeps the two likeliest beginnings."""
+    return beamed(2)
+
+
+@wrong("09-6", says="a beam of 16 finds")
+def keeps_sixteen_open():
+    """Keeps the sixteen likeliest beginnings, and all that ended besides."""
+    return beamed(16, counts_ends=False)
+
+
+@wrong("09-6", says="The empty sentence is missing")
+def says_something():
+    """Tries all sentences of a word or more."""
+    return searched(total, lengths=lambda limit: range(1, limit))
 
 
 @wrong("09-6", says="The probability of END is missing")

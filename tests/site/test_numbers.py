@@ -299,3 +299,10 @@ def test_where_a_token_looks_is_told_and_at_the_end_what_comes_of_it(call):
     told = call("CommandTranslator.sentence", case, -1, 10)
     assert told.startswith("Token 11 of 11, <end>: the heads look most at “count”")
     assert told.endswith("The command says “48”.")
+
+
+def test_a_word_that_stands_twice_is_told_with_its_place(call):
+    """Not “not”, then at “not”."""
+    one = {"english": "not my not", "shell": "!", "weights": [[[0.5, 0.1, 0.4]]]}
+    told = call("CommandTranslator.sentence", one, 0, 0)
+    assert told.endswith("most at “not” (word 1, 0.50), then at “not” (word 3, 0.40).")

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tfcourse.checks import Draw, Mistake, close, describe, exercise
+from tfcourse.checks import Draw, Mistake, close, describe, differs, exercise
+from tfcourse.checks.compare import difference
 from tfcourse.data.commands import all_triples, split_triples
 
 PAD, BEGIN, END = 0, 1, 2
@@ -133,18 +134,19 @@ def _(answer, draw):
 def _(answer, draw):
     t, n, epsilon = 6, 5, round(draw.uniform(0.15, 0.35), 2)
     logits, targets = 2 * draw.normal(t, n), draw.integer(0, n, t)
+    targets[1] = (targets[0] + 1) % n  # not all rows have the same right word
     got = answer.smoothed(logits, targets, epsilon)
-    goal = torch.full((t, n), epsilon / (n - 1))
-    goal[range(t), targets] = 1 - epsilon
-    scores = logits.log_softmax(dim=-1)
+    log_q, rows = logits.log_softmax(dim=-1), range(t)
 
-    def loss(goal):
-        return -(goal * scores).sum(dim=-1).mean()
+    def loss(p):
+        return -(p * log_q).sum(dim=-1).mean()
 
-    def shared(others, kept=1 - epsilon):
-        goal = torch.full((t, n), others)
-        goal[range(t), targets] = kept
-        return goal
+    def shared(others, kept=1 - epsilon, rows=rows):
+        p = torch.full((t, n), others)
+        p[rows, targets] = kept
+        return p
+
+    p = shared(epsilon / (n - 1))
 
     told = {
         "That is PyTorch's: ε/n for *all* n words, the right one too. Here the others "
@@ -160,29 +162,36 @@ def _(answer, draw):
         "The right word got its 1 - ε *and* a part of ε: only the others share.": loss(
             shared(epsilon / (n - 1), kept=1 - epsilon + epsilon / (n - 1))
         ),
+        "`p[:, targets]` writes 1 - ε into *every* row, at each of the targets: "
+        "`p[range(t), targets]` is one place in a row.": loss(
+            shared(epsilon / (n - 1), rows=slice(None))
+        ),
         "That is the divergence (KL): it is smaller by the entropy of the smoothed "
-        "target. Asked is the cross-entropy.": loss(goal)
-        + (goal * goal.log()).sum(dim=-1).mean(),
-        "That is the sum over the tokens: take the mean.": t * loss(goal),
-        "The sign: a surprise is *minus* the logarithm.": -loss(goal),
+        "target. Asked is the cross-entropy.": loss(p)
+        + (p * p.log()).sum(dim=-1).mean(),
+        "That is the sum over the tokens: take the mean.": t * loss(p),
+        "The sign: a surprise is *minus* the logarithm.": -loss(p),
         "That is the mean over all n words too: sum over the words, mean over the "
-        "tokens.": loss(goal) / n,
+        "tokens.": loss(p) / n,
         "Nothing is smoothed: that is the plain cross-entropy.": F.cross_entropy(
             logits, targets
         ),
         "The logits are no logarithms of probabilities yet: `log_softmax`.": -(
-            goal * logits
+            p * logits
         )
         .sum(dim=-1)
         .mean(),
     }
-    says = "-Σ goal · log p over the words, where goal is 1 - ε once and ε/(n-1) else."
+    says = (
+        "-Σ p · log q over the words, where p is 1 - ε for the right one and ε/(n-1) for "
+        "each other; then the mean over the tokens."
+    )
     given = {"logits": logits, "targets": targets, "epsilon": epsilon}
-    close(got, loss(goal), mistakes=told, says=says, given=given, atol=1e-5)
+    close(got, loss(p), mistakes=told, says=says, given=given, atol=1e-5)
     theirs = F.cross_entropy(
         logits, targets, label_smoothing=epsilon * n / (n - 1)
     )  # what is taken from the right word is then epsilon again
-    assert torch.allclose(theirs, loss(goal), atol=1e-5)
+    assert torch.allclose(theirs, loss(p), atol=1e-5)
     return (
         f"PyTorch gives the same number for ε·n/(n-1) = {epsilon * n / (n - 1):.4f} "
         f"instead of {epsilon}: only the name of the amount differs. With thousands of "
@@ -232,6 +241,14 @@ def _shared():
     return want, told, [min(column) for column in zip(*known, strict=True)]
 
 
+def _measured(got, want, told, says, rtol):
+    """As close, but what is to be measured is not told."""
+    for mistake, wrong in told.items():
+        differs(got, wrong, says=mistake, rtol=rtol)
+    if difference(got, want, rtol, 1e-6):
+        raise Mistake(says, seen=f"Got {describe(got)}.")
+
+
 @exercise(
     "09-4",
     title="How new is a held-out triple?",
@@ -252,7 +269,7 @@ def _(answer, draw):
         "In this order: action and object, action and filter, object and filter; for "
         "each held-out triple, how many of training share the pair; the mean."
     )
-    close(shared, want, mistakes=told, says=says, rtol=1e-3)
+    _measured(shared, want, told, says, rtol=1e-3)
     ones = sum(n == 1 for n in least)
     told = {
         "That many have *no* pair in training: the split made sure of it. Count those "
@@ -267,7 +284,7 @@ def _(answer, draw):
         "A held-out triple counts once, if the smallest of its three numbers is 1: "
         "that pair occurs in one training triple only."
     )
-    close(thin, ones, mistakes=told, says=says)
+    _measured(thin, ones, told, says, rtol=0)
     return (
         f"Of {len(least)} held-out triples, {ones} hang on a pair that training shows in "
         "one triple only. Each is new as a whole and known in its parts: that is what "
@@ -309,9 +326,8 @@ def _lawful(table, allowed, limit, flaw=""):
 
     def choose(last):
         scores = table[last].tolist()
-        may = [
-            bool(ok) for ok in (allowed[:, last] if flaw == "turned" else allowed[last])
-        ]
+        row = allowed[:, last] if flaw == "turned" else allowed[last]
+        may = [bool(ok) != (flaw == "inverted") for ok in row]
         if flaw == "free":
             may = [True] * len(may)
         if flaw == "zero":
@@ -367,8 +383,10 @@ def _lawful_cases(draw):
     want = every()
     told = {
         "The grammar has no effect: that is plain greedy decoding.": "free",
-        "A forbidden token's score was multiplied by 0. These are log-probabilities: 0 "
-        "is the *best* there is. Put -inf in its place.": "zero",
+        "A forbidden token's score became 0. These are log-probabilities: 0 is the "
+        "*best* there is. Put -inf in its place.": "zero",
+        "That takes what is *forbidden*: the mask is inverted. `masked_fill` fills where "
+        "it is True, so give it `~allowed[last]`.": "inverted",
         "The grammar is read the wrong way round: `allowed[last, next]`, a row for each "
         "last token.": "turned",
         "It stops at the first forbidden token: take the likeliest one that is allowed "
@@ -438,8 +456,8 @@ def _best(table, limit, least=0, ended=True, mean=False):
     return found
 
 
-def _kept(table, limit, width):
-    """Beam search that keeps `width` open sentences and all that ended."""
+def _kept(table, limit, width, free=False):
+    """Beam search; free: what ends takes no place of the `width` that are open."""
     rows, open_, ended = table.tolist(), [(0.0, (BEGIN,))], []
     for _ in range(limit):
         more = [
@@ -447,60 +465,97 @@ def _kept(table, limit, width):
             for score, ids in open_
             for token in range(END, len(rows))
         ]
-        more = sorted(more, reverse=True)[:width]
-        ended += [pair for pair in more if pair[1][-1] == END]
+        more.sort(reverse=True)
+        found = [
+            pair for pair in (more if free else more[:width]) if pair[1][-1] == END
+        ]
+        ended += found
         open_ = [pair for pair in more if pair[1][-1] != END]
+        open_ = open_[: width if free else width - len(found)]
     return list(max(ended)[1][1:-1]) if ended else []
 
 
-LIKELIEST = 8, 3  # tokens of the tables, limit
+SHORT, LONG = (8, 3), (10, 5)  # tokens of a table, limit
+WIDE = 16  # a beam that the long tables lead astray
+
+
+def _short_case(draw, empty):
+    """Logits with any best sentence; empty: END is almost the likeliest to begin with."""
+    n, _ = SHORT
+    logits = 3 * draw.normal(n, n) + 2 * draw.normal(n, 1)
+    logits[:, END] -= 2
+    if empty:
+        logits[BEGIN, END] = logits[BEGIN, WORDS:].max() - 0.5
+    return logits
+
+
+def _long_case(draw):
+    """Logits with an unlikely first word, from which the way to END is almost sure."""
+    n, limit = LONG
+    logits = draw.normal(n, n) / 2
+    logits[:, END] -= 4
+    first, *others = (
+        draw.uniform(0, 1, n - WORDS).argsort()[: limit - 1] + WORDS
+    ).tolist()
+    logits[:, first] -= 3
+    logits[:, others] -= 8
+    for last, word in pairwise([first, *others, END]):
+        logits[last, word] = 6.0
+    return logits
 
 
 def _likeliest_cases(draw):
     """Tables whose best sentence greedy decoding misses; by mistake, what it gives."""
-    (n, limit), given = LIKELIEST, []
-    lengths = [2, 2, 2, 1, 1, 1]  # of the best sentences
+    given, lengths = [], [4, 4, 2, 2, 2, 1, 1, 1, 0, 0]  # of the best sentences
     while lengths:
-        logits = 3 * draw.normal(n, n) + 2 * draw.normal(n, 1)
+        long = lengths[0] == 4
+        _, limit = LONG if long else SHORT
+        logits = _long_case(draw) if long else _short_case(draw, not lengths[0])
         logits[:, :END] = -math.inf  # nobody writes PAD or BEGIN
-        logits[:, END] -= 2
         table = logits.log_softmax(dim=-1)
         best = _best(table, limit)
         if len(best) != lengths[0] or best == _kept(table, limit, 1):
             continue
-        if lengths[0] == 2 and best == _best(table, limit + 1):
+        if long and best in (_kept(table, limit, WIDE, f) for f in (True, False)):
+            continue
+        if len(best) == 2 and best == _best(table, limit + 1):
             continue  # the limit has to matter
-        given.append((logits, table))
+        given.append((logits, limit))
         lengths.pop(0)
-    want = [_best(table, limit) for _, table in given]
-    tables = [table for _, table in given]
+    cases = [(logits.log_softmax(dim=-1), limit) for logits, limit in given]
+    want = [_best(*case) for case in cases]
     told = {
         "That is greedy decoding. The first token that is best by itself need not begin "
         "the best sentence.": [
             _walk(lambda last, table=table: int(table[last].argmax()), limit)
-            for table in tables
+            for table, limit in cases
         ],
         "That is what a beam of 2 finds: it drops the best beginning now and then. Keep "
-        "one for *each* last token.": [_kept(table, limit, 2) for table in tables],
+        "one for *each* last token.": [_kept(*case, 2) for case in cases],
+        f"That is what a beam of {WIDE} finds: it still drops a beginning that is "
+        "unlikely at first. Keep one for *each* last token.": [
+            _kept(*case, WIDE, free=True) for case in cases
+        ],
         "The probability of END is missing: a sentence has to be ended too, and some "
         "words are hard to end after.": [
-            _best(table, limit, least=1, ended=False) for table in tables
+            _best(*case, least=1, ended=False) for case in cases
+        ],
+        "The empty sentence is missing: END may come right after BEGIN.": [
+            _best(*case, least=1) for case in cases
         ],
         "Logits were added up: they are no log-probabilities before `log_softmax`.": [
-            _best(logits, limit) for logits, _ in given
+            _best(*case) for case in given
         ],
         "END does not fit any more: with it, a sentence has at most `limit` tokens.": [
-            _best(table, limit + 1) for table in tables
+            _best(table, limit + 1) for table, limit in cases
         ],
         "The limit is not used up: with its END, a sentence may have `limit` tokens.": [
-            _best(table, limit - 1) for table in tables
+            _best(table, limit - 1) for table, limit in cases
         ],
         "Sentences that end before the limit count as well: compare the best of every "
-        "length.": [_best(table, limit, least=limit - 1) for table in tables],
+        "length.": [_best(table, limit, least=limit - 1) for table, limit in cases],
         "That is the best mean of a token, which favours the longer: asked is the "
-        "likeliest sentence, the sum.": [
-            _best(table, limit, mean=True) for table in tables
-        ],
+        "likeliest sentence, the sum.": [_best(*case, mean=True) for case in cases],
         "END is in the answer: it closes the sentence, and is no part of it.": [
             [*best, END] for best in want
         ],
@@ -511,24 +566,27 @@ def _likeliest_cases(draw):
             best[::-1] for best in want
         ],
     }
-    return [logits for logits, _ in given], want, told
+    return given, want, told
 
 
 @exercise("09-6", title="The best sentence of all", minutes=35, difficulty=5, points=6)
 def _(answer, draw):
-    n, limit = LIKELIEST
     given, want, told = _telling(_likeliest_cases, draw.integer(0, 10**6))
-    got = [_as_list(answer.likeliest(logits, limit), "likeliest") for logits in given]
+    got = [_as_list(answer.likeliest(*case), "likeliest") for case in given]
     says = (
         "For each last token keep the likeliest way to it; END after each of them gives "
         "a sentence; of all these the likeliest is asked."
     )
-    about = f"{len(given)} tables of logits for {n} tokens, limit = {limit}"
+    (n, limit), (fewer, less) = LONG, SHORT
+    about = (
+        f"{len(given)} tables of logits, for {n} tokens with limit = {limit} and for "
+        f"{fewer} with {less}"
+    )
     close(got, want, mistakes=told, says=says, given=about)
     count = sum(len(_sentences_of(n, length)) for length in range(limit))
     return (
-        f"The likeliest of all {count} sentences, in each of the tables. It is exact because "
-        "this model knows the last token only: whatever came before, the rest goes on "
+        f"The likeliest of all sentences, up to {count} of them, in each of {len(given)} "
+        "tables. It is exact because this model knows the last token only: whatever came before, the rest goes on "
         "alike. A transformer looks at everything, and there two beginnings with the "
         "same last token may not be merged: that is why it has to make do with a beam."
     )

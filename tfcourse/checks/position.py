@@ -182,6 +182,7 @@ def _(answer, draw):
     inputs = (x, near), (x.bfloat16(), far)
     got = [answer.rotated(*pair, base) for pair in inputs]
     given = {"x": x, "positions": near, "base": base}
+    far_given = {"x": x.bfloat16(), "positions": far, "base": base}
     for one in got:
         if not isinstance(one, Tensor) or one.shape != x.shape:
             says = f"Out comes what went in, {tuple(x.shape)} here."
@@ -189,7 +190,7 @@ def _(answer, draw):
     if got[1].dtype != torch.bfloat16:
         raise Mistake(
             "What comes out has the numbers of x: `.to(x.dtype)` at the end.",
-            given={"x": x.bfloat16(), "positions": far},
+            given=far_given,
         )
 
     def both(*flaws, **change):
@@ -202,22 +203,27 @@ def _(answer, draw):
     for flaws in every[1:]:
         count = f" (Mistakes that are left: {len(flaws)}.)"
         says = FLAWS[flaws[0]] + (count if len(flaws) > 1 else "")
-        differs(got, both(*flaws), says=says, given=given, atol=0.04)
+        shown = far_given if flaws == ["narrow"] else given
+        differs(got, both(*flaws), says=says, given=shown, atol=0.04)
     mistakes = {
         "That is the interleaved layout: a right one, and not the one that is asked. "
         "Pair i is here the numbers i and i + k / 2.": both(pairs="interleaved"),
         "That turns the other way round, clockwise. Scores would be the same; weights "
         "that were trained with it would fit no other model.": both(way=-1),
         "Nothing is turned.": [x, x.bfloat16()],
+        "You turn with base 10 000, whatever `base` is.": [
+            _turned(*pair, 10_000.0) for pair in inputs
+        ],
+        "You count the positions from 0. They are given: a text may go on anywhere.": [
+            _turned(part, torch.arange(t), base) for part, _ in inputs
+        ],
     }
     for says, wrong in mistakes.items():
         differs(got, wrong, says=says, given=given, atol=0.04)
     says = "Write out k = 4: numbers 0 and 2 turn by p, numbers 1 and 3 by p / √base."
     close(got[0], _turned(x, near, base), says=says, given=given)
-    given = {"x": x.bfloat16(), "positions": far, "base": base}
-    close(
-        got[1], _turned(*inputs[1], base), says=FLAWS["narrow"], given=given, atol=0.04
-    )
+    want = _turned(*inputs[1], base)
+    close(got[1], want, says=FLAWS["narrow"], given=far_given, atol=0.04)
     return "The same as every number by itself; and far positions keep their angles."
 
 
@@ -255,10 +261,6 @@ def _(answer, draw):
         if one.is_floating_point() or one.dtype == torch.bool:
             says = "Positions pick rows of a table: whole numbers, `torch.long`."
             raise Mistake(says, seen=f"Got {describe(one)}.", given=given)
-        if one.min() < 0:
-            says = "There is a position below 0, and a table has no row -1: at the padding "
-            says += "any other will do, `clamp(min=0)`."
-            raise Mistake(says, given=given)
 
     def read(places):
         """What the tokens see; what stands at the padding is never read."""
@@ -289,6 +291,17 @@ def _(answer, draw):
     given = f"present = a tensor of shape (4, {s}), new = {', '.join(map(str, news))}"
     says = "A token's position is the number of tokens before it in its row."
     close(read(got), other(), mistakes=mistakes, says=says, given=given)
+    for one, new in zip(got, news, strict=True):
+        padded = one[~present[:, s - new :]]
+        given = {"present": present, "new": new}
+        if (padded < 0).any():
+            says = "At the padding there is a position below 0, and a table has no row -1: "
+            says += "any other will do, `clamp(min=0)`."
+            raise Mistake(says, given=given)
+        if (padded >= s).any():
+            says = f"No row of {s} columns needs position {padded.max()}, which you give to "
+            says += "the padding: a table need not have such a row. Take one below."
+            raise Mistake(says, given=given)
     return "The same as counting row by row, for a whole text and for its last steps."
 
 
@@ -306,8 +319,7 @@ def _bucket(lag, n, top, **change):
     if change:
         share = math.log(lag / half) / math.log(top / change.get("by", half))
         place = change.get("first", half) + share * change.get("many", n - half)
-        place = round(place) if change.get("rounded") else int(place)
-        return place if change.get("open") else min(place, n - 1)
+        return min(change.get("whole", int)(place), n - 1)
     many = n - half  # bucket half + j begins where (lag / half)^many = (top / half)^j
     reached = [j for j in range(many) if lag**many * half**j >= half**many * top**j]
     return half + reached[-1]
@@ -315,7 +327,8 @@ def _bucket(lag, n, top, **change):
 
 @exercise("07-5", title="Buckets that widen", minutes=25, difficulty=4, points=5)
 def _(answer, draw):
-    n, top = draw.choice([(8, 32), (12, 100), (16, 96), (32, 128)])
+    settings = [(8, 32), (12, 100), (16, 96), (32, 128)]
+    n, top = draw.choice(settings)
     lag = lags(6, 2 * top)
     got = answer.bucket(lag, n, top)
     given = {"lag": lag, "n_buckets": n, "max_lag": top}
@@ -334,15 +347,16 @@ def _(answer, draw):
         )
         raise Mistake(says, given=given)
     mistakes = {
-        "Lags from max_lag on share the last bucket, n_buckets - 1: you go on to new "
-        "ones.": every(open=True),
         "There, each lag has a bucket of its own until they are used up; the second half "
         "of the buckets is to widen.": every(linear=True),
         "All your buckets widen. The first n_buckets / 2 lags, from 0 on, have one each.": (
             every(logs=True)
         ),
         "A bucket begins where its border is reached: round down, not to the nearest.": (
-            every(rounded=True)
+            every(whole=round)
+        ),
+        "A bucket begins where its border is reached: round down; you round up.": every(
+            whole=math.ceil
         ),
         "A key that comes later has a lag below 0, and gets bucket 0; you took the "
         "distance.": every(both=True),
@@ -354,13 +368,31 @@ def _(answer, draw):
         "Half of the buckets are left for the wide ones, and not all n_buckets: yours "
         "are too narrow.": every(many=n),
     }
-    if isinstance(got, Tensor) and got.shape == lag.shape and got.min() < 0:
-        says = "There is a bucket below 0. Lags below 0 get bucket 0."
-        raise Mistake(says, given=given)
+    if isinstance(got, Tensor) and got.shape == lag.shape:
+        if got.min() < 0:
+            says = "There is a bucket below 0. Lags below 0 get bucket 0."
+            raise Mistake(says, given=given)
+        if got.max() == n:
+            says = "There is a bucket n_buckets. Counted from 0, the last is n_buckets - 1."
+            raise Mistake(says, given=given)
+        if got.max() > n:
+            says = "Lags from max_lag on share the last bucket, n_buckets - 1: you go on to "
+            says += "new ones."
+            raise Mistake(says, given=given)
     says = (
         "Print the first lag of each bucket: 0, 1, 2, … and then by a constant factor."
     )
     close(got, every(), mistakes=mistakes, says=says, given=given)
+    says = (
+        f"Right for {n} buckets up to lag {top}, and not for these: `n_buckets` and "
+        "`max_lag` are given."
+    )
+    row = torch.arange(-2, 256)[None]
+    for some, far in settings:
+        want = torch.tensor([[_bucket(p, some, far) for p in row[0].tolist()]])
+        given = {"lag": row, "n_buckets": some, "max_lag": far}
+        if (some, far) != (n, top):
+            close(answer.bucket(row, some, far), want, says=says, given=given)
     return (
         f"The same as a loop over the borders. {n} numbers a head serve every lag, where "
         f"one for each lag up to {top} would be {top + 1}."
@@ -397,49 +429,60 @@ def _on_grid(x, width, base, **change):
 
 @exercise("07-6", title="Rows and columns", minutes=30, difficulty=4, points=5)
 def _(answer, draw):
-    b, h, t, k, width, base = 2, 3, 12, 8, 4, 50.0
-    x = draw.normal(b, h, t, k)
-    got = answer.on_grid(x, width, base)
+    base = 50.0
+    x, width = draw.normal(2, 3, 12, 8), 4
+    narrow = draw.uniform(-1, 1, 1, 2, 10, 12).bfloat16()  # another grid, other heads
+    inputs = (x, width), (narrow, draw.choice([2, 5]))
+    got = [answer.on_grid(*pair, base) for pair in inputs]
     given = {"x": x, "width": width, "base": base}
-    places = torch.arange(t)
+
+    def both(base=base, **change):
+        return [_on_grid(*pair, base, **change) for pair in inputs]
+
+    def as_text(place):
+        return [_turned(x, place(torch.arange(x.shape[2]), w), base) for x, w in inputs]
+
     mistakes = {
-        "That is one row of text: the second axis of the picture is lost.": _turned(
-            x, places, base
+        "That is one row of text: the second axis of the picture is lost.": as_text(
+            lambda p, width: p
         ),
         "Both halves turn with the place in the text; one is to turn with the row, one "
-        "with the column.": _on_grid(x, width, base, flat=True),
-        "Rows and columns changed places: the first half turns with the row.": _on_grid(
-            x, width, base, swapped=True
+        "with the column.": both(flat=True),
+        "Rows and columns changed places: the first half turns with the row.": both(
+            swapped=True
         ),
         "Every number turned twice, which adds the angles: row + column. Cells on a "
-        "diagonal look the same.": _turned(x, places // width + places % width, base),
-        "Both halves turn with row + column: cells on a diagonal look the same.": _on_grid(
-            x, width, base, summed=True
+        "diagonal look the same.": as_text(lambda p, width: p // width + p % width),
+        "Both halves turn with row + column: cells on a diagonal look the same.": both(
+            summed=True
         ),
         "The speeds of all k numbers are dealt out in order: rows get the fast ones, "
-        "columns the slow ones. Each half has its own, from 1 down.": _on_grid(
-            x, width, base, shared=True
-        ),
+        "columns the slow ones. Each half has its own, from 1 down.": both(shared=True),
         "Half of k numbers make k / 4 pairs: their speeds are base^(-2i / (k / 2)).": (
-            _on_grid(x, width, base, slow=True)
+            both(slow=True)
         ),
-        "You divide by the number of rows. Cell p is in row p // width.": _on_grid(
-            x, width, base, tall=True
+        "You divide by the number of rows. Cell p is in row p // width.": both(
+            tall=True
         ),
         "You count rows and columns from 1. Scores would be the same; count from 0.": (
-            _on_grid(x, width, base, start=1)
+            both(start=1)
         ),
         "That is the interleaved layout within each half; asked is the other, where pair "
-        "i is the numbers i and i + k / 4 of its half.": _on_grid(
-            x, width, base, interleaved=True
-        ),
+        "i is the numbers i and i + k / 4 of its half.": both(interleaved=True),
+        "You turn with base 10 000, whatever `base` is.": both(base=10_000.0),
     }
+    for says, wrong in mistakes.items():
+        differs(got, wrong, says=says, given=given, atol=0.04)
     says = "Take one cell, row 1, column 2: which numbers of it turn by 1, which by 2?"
-    want = _on_grid(x, width, base)
-    close(got, want, mistakes=mistakes, says=says, given=given, atol=1e-5)
-    narrow = x.bfloat16()
-    kept = answer.on_grid(narrow, width, base)
-    if kept.dtype != narrow.dtype:
+    right, narrow_right = both()
+    close(got[0], right, says=says, given=given, atol=1e-5)
+    says = (
+        "Right for a grid 4 wide, of float32. This one has another width, another k, "
+        "and numbers that are bfloat16."
+    )
+    given = {"x": narrow, "width": inputs[1][1], "base": base}
+    close(got[1], narrow_right, says=says, given=given, atol=0.04)
+    if got[1].dtype != narrow.dtype:
         says = "What comes out has the numbers of x: `.to(x.dtype)` at the end."
-        raise Mistake(says, given={"x": narrow, "width": width, "base": base})
+        raise Mistake(says, given=given)
     return "The same as pair by pair: scores see how many rows and columns lie between."

@@ -432,12 +432,12 @@ def patches(named: dict) -> Figure:
         top = weights.max() or 1.0
         for (row, column), weight in np.ndenumerate(weights):
             veil = Rectangle((column, row), 1, 1, facecolor="black")
-            veil.set(alpha=0.7 * (1 - weight / top), edgecolor="white", linewidth=0.5)
+            veil.set(alpha=0.5 * (1 - weight / top), edgecolor="white", linewidth=0.5)
             axes.add_patch(veil)
             if weight >= 0.05:
                 written = axes.text(column + 0.06, row + 0.94, f"{weight:.2f}")
-                written.set(color="white", size=8, va="bottom")
-                written.set_path_effects([withStroke(linewidth=2, foreground="black")])
+                written.set(color="white", size=11, va="bottom")
+                written.set_path_effects([withStroke(linewidth=3, foreground="black")])
         axes.set(title=title, xticks=[], yticks=[])
         axes.set_box_aspect(picture.shape[0] / picture.shape[1])
     return figure

@@ -687,12 +687,13 @@ def _toy_case() -> dict:
 class CommandTranslator(InteractiveFigure):
     """An English command, its translation token by token, and what comes of it.
 
-    Each of `cases` is a dict: "english", "shell", and "weights", the cross-attention
-    (heads, tokens and their end, words); and what the command does: "said", the lines,
-    "added" and "taken", names with their folders, or "fault", why it is none; "right",
-    whether that was asked for, and "wanted", the reference, if known. Shown is number
-    `chosen`, up to `token`, with the weights of `head`, -1 for the mean. `translate`
-    makes such a dict of a sentence that is typed, where Python runs; what it raises is shown.
+    Each of `cases` is a dict: "english", "shell", and "weights", the last layer's
+    cross-attention (heads, tokens and their end, words); and what the command does:
+    "said", the lines, "added" and "taken", names with their folders, or "fault", why it
+    is none; "right", whether that was asked for, and "wanted", the reference, if known.
+    Shown is number `chosen`, up to `token`, with the weights of `head`, -1 for the mean.
+    `translate` makes such a dict of a sentence that is typed, where Python runs; what it
+    raises is shown.
     """
 
     _esm = _module("command_translator.js")

@@ -2,7 +2,8 @@
 const TRAITS = ["cases", "chosen", "head", "token"];
 const END = "<end>";
 const LETTER = 6.6; // pixels, of the labels
-const LEAST = 8; // pixels: in a smaller cell no label but those that are lit
+const TYPE = 12.5; // pixels: how high they are, at most as high as a column is wide
+const LEAST = 10; // pixels: narrower columns have no label but the one that is lit
 
 const tokensOf = ({ shell }) => [...shell.split(" ").filter(Boolean), END];
 const wordsOf = ({ english }) => english.split(" ");
@@ -44,7 +45,9 @@ function sentence(one, head, token) {
   const [tokens, words] = [tokensOf(one), wordsOf(one)];
   const row = look(one.weights, head)[token];
   const [first, ...rest] = largest(row);
-  const told = (s) => `“${words[s]}” (${row[s].toFixed(2)})`;
+  const twice = (word) => words.indexOf(word) !== words.lastIndexOf(word);
+  const place = (s) => (twice(words[s]) ? `word ${s + 1}, ` : "");
+  const told = (s) => `“${words[s]}” (${place(s)}${row[s].toFixed(2)})`;
   const then = rest.length ? `, then at ${told(rest[0])}` : "";
   const who = head < 0 ? "the heads look" : `head ${head} looks`;
   const where = first === undefined ? "" : `: ${who} most at ${told(first)}${then}`;
@@ -73,9 +76,11 @@ function map(words, tokens, matrix, token, width) {
       const at = { x: t * cell, y: i * tall, width: cell + 0.3, height: tall + 0.3 };
       return s("rect", { ...at, style: `fill: var(--tfc-blue); fill-opacity: ${weight.toFixed(3)}` });
     });
-    const turn = `translate(${(t + 0.5) * cell + 4} -6) rotate(-90)`;
+    const high = cell >= LEAST ? Math.min(TYPE, cell) : TYPE;
+    const turn = `translate(${(t + 0.5) * cell + high / 3} -6) rotate(-90)`;
     const shown = cell >= LEAST || t === token;
-    const label = shown ? [s("text", { transform: turn, style: ink(t === token) }, short(name))] : [];
+    const look = `${ink(t === token)}; font-size: ${high.toFixed(1)}px`;
+    const label = shown ? [s("text", { transform: turn, style: look }, short(name))] : [];
     return s("g", { opacity: t > token ? 0.3 : 1, "data-token": t }, ...cells, ...label);
   });
   const [wide, high] = [cell * tokens.length, tall * words.length];
@@ -161,7 +166,7 @@ function render({ model, el }) {
   const { box, says, say } = frame(el, "A command and its translation");
   const live = model.get("live") && typeof model.send === "function";
   const select = choosing(model);
-  const heads = h("div", { class: "tfc-choices", role: "group", "aria-label": "cross-attention of" });
+  const heads = h("div", { class: "tfc-choices", role: "group", "aria-label": "cross-attention of the last layer" });
   const field = { trait: "token", label: "token that is written", min: 0, max: 1, step: 1 };
   const format = (t) => {
     const tokens = tokensOf(model.get("cases")[model.get("chosen")]);
@@ -179,7 +184,7 @@ function render({ model, el }) {
   box.append(
     note,
     h("label", { style: "display: block; margin-bottom: 0.6rem" }, "command", select),
-    h("p", { class: "tfc-axis" }, "the cross-attention of"),
+    h("p", { class: "tfc-axis" }, "the cross-attention of the last layer:"),
     heads,
     h("div", { class: "tfc-sliders" }, moved),
     h("p", { class: "tfc-axis" }, "what is read; blue: where this token looks"),

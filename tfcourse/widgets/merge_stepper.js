@@ -175,6 +175,7 @@ function buttons(goTo, now, count) {
 
 function render({ model, el }) {
   const { box, says, say } = frame(el, "Byte pair encoding, merge by merge");
+  says.style.margin = "0 0 0.7rem"; // it stands above the pieces, beside the buttons
   let [merges, text, told] = [null, null, null];
   const read = () => {
     const given = [model.get("tokenizer_merges"), model.get("text")];
@@ -220,10 +221,10 @@ function render({ model, el }) {
     h("label", { style: "display: block; margin-bottom: 0.6rem" }, "a text of your own", field),
     walk.holder,
     h("div", { class: "tfc-sliders" }, moved),
+    says,
     h("p", { class: "tfc-axis" }, "each word, its pieces and their ids; filled: made by this merge; dashed: to be merged next"),
     view,
     table,
-    says,
   );
 
   redraw(model, TRAITS, view, () => {

@@ -529,13 +529,18 @@ def ends_a_word():
 
 
 @cache
+def learned():
+    """The exercise's tokenizer."""
+    return train_tokenizer([load_corpus().train[:1_000_000]], 10_000)
+
+
+@cache
 def uses(held_out=False):
-    """How often each id of the tokenizer occurs, by the package's own encoding."""
+    """How often each id occurs, by the package's own encoding."""
     corpus = load_corpus()
-    text = corpus.train[:1_000_000]
-    tokenizer = train_tokenizer([text], 10_000)
-    counts = Counter(tokenizer.encode(corpus.held_out if held_out else text))
-    return [counts[i] for i in range(len(tokenizer))]
+    text = corpus.held_out if held_out else corpus.train[:1_000_000]
+    counts = Counter(learned().encode(text))
+    return [counts[i] for i in range(len(learned()))]
 
 
 def measured(unused=None, rare=None):

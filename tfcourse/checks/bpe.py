@@ -89,7 +89,7 @@ def _weighed(words, count):
 def _counting_case(draw):
     """Words in which pairs overlap, how often each occurs; by mistake, what it gives."""
     a, b, c = (chr(65 + i) for i in draw.uniform(0, 1, 26).argsort()[:3].tolist())
-    c = draw.choice((c, chr(draw.integer(FIRST_NEW, 2000))))
+    c = draw.choice((c, chr(draw.integer(FIRST_NEW, 384))))
     words = {}
     for word in (4 * a, 3 * b, a + a + b, a + b + a + b + a, "", c):
         words[word] = draw.integer(2, 6)
@@ -250,6 +250,22 @@ def _spelled_case(draw):
     return given, every(_joined), {says: every(merge) for says, merge in told.items()}
 
 
+def _as_template(spelled, left, right):
+    """The merge by a replacement in which a backslash is special; None where it fails."""
+    found = re.escape(f"{left} {right}")
+    try:
+        return re.sub(START + found + END, left + right, spelled)
+    except re.error:
+        return None
+
+
+SPECIAL = (
+    "Pieces may hold what is special in a pattern, and a backslash is special in the "
+    "replacement of `re.sub` too: `re.escape` for the one, a function such as "
+    "`lambda found: left + right` for the other."
+)
+
+
 @exercise("10-3", title="Mend the merge", minutes=15, difficulty=3, points=3)
 def _(answer, draw):
     given, want, told = _telling(_spelled_case, draw)
@@ -257,7 +273,8 @@ def _(answer, draw):
     got = [answer.merge(*one) for one in given]
     for one, mine, right in zip(given, got, want, strict=True):
         if not isinstance(mine, str):
-            raise Mistake("`merge` returns the word as a string, spelled with spaces.")
+            says = "`merge` returns the word as a string, spelled with spaces."
+            raise Mistake(says, seen=f"Got {describe(mine)}.", given=_asked(one))
         if mine != right:
             close(got, want, mistakes=told, says=says, given=_asked(one))
     for _ in range(20):
@@ -269,12 +286,9 @@ def _(answer, draw):
         except Finding as found:
             if found.status != "error":
                 raise
-            odd = (
-                " Pieces may hold what is special in a pattern, and a backslash is special "
-                "in the replacement of `re.sub` too: `re.escape` for the one, a function "
-                "such as `lambda found: left + right` for the other."
-            )
-            raise Mistake(odd.strip(), seen=f"{found.seen} {found.says}.") from None
+            raise Mistake(SPECIAL, seen=f"{found.seen} {found.says}.") from None
+        if mine != _joined(*one) and mine == _as_template(*one):
+            raise Mistake(SPECIAL, seen=f"Got {mine!r}.", given=_asked(one))
         close(mine, _joined(*one), says=says, given=_asked(one))
     return (
         "In words with full stops, backslashes and borders of every kind. In the "
@@ -429,7 +443,7 @@ def _(answer, draw):
         got = answer.dropped(word, ranks, 0.0, *seeds(1))
         if not isinstance(got, str):
             says = "`dropped` returns the symbols of the word as one string."
-            raise Mistake(says)
+            raise Mistake(says, seen=f"Got {describe(got)}.")
         says = "With p = 0: the merges in the order of their ranks."
         close(got, want, mistakes=told, says=says)
         says = "With p = 1 every merge is left out: the word stays as it is."
@@ -624,7 +638,7 @@ def _longest_anywhere(word, pieces):
 def _cutting_case(draw):
     """Words and pieces with which greedy ways need too many; by mistake, what it gives."""
     given, want = [], []
-    letters = (*(chr(97 + i) for i in range(4)), chr(draw.integer(FIRST_NEW, 2000)))
+    letters = ("a", "b", "c", "d", draw.choice("éßñ☕"))
     greedy = (_longest_first, _from_the_right, _longest_anywhere)
     for ways in ([greedy[0]], [greedy[1]], [greedy[2]], greedy, greedy):
         while True:

@@ -181,8 +181,11 @@ function render({ model, el }) {
   const note = live
     ? asking(model, () => say("Python translates … (if no answer comes, run the figure’s cell again)"))
     : h("p", { class: "tfc-axis" }, "These were recorded. In JupyterLab a command of your own can be typed here.");
+  const answer = live ? [says] : []; // beside the field: trouble must not go unseen
+  if (live) says.style.margin = "0 0 0.6rem";
   box.append(
     note,
+    ...answer,
     h("label", { style: "display: block; margin-bottom: 0.6rem" }, "command", select),
     h("p", { class: "tfc-axis" }, "the cross-attention of the last layer:"),
     heads,
@@ -194,7 +197,7 @@ function render({ model, el }) {
     h("p", { class: "tfc-axis" }, "the words that are read ↓, the tokens that are written →"),
     view,
     after,
-    says,
+    ...(live ? [] : [says]),
   );
   const step = (event) => {
     const column = event.target.closest("[data-token]");

@@ -15,7 +15,10 @@ MEMORY = 1 / 4  # of what the explicit version needs at its peak
 BENCHMARKS = {  # module: what is stored, against what, in how many rows
     "attention": ("06_attention_speed", "nn.MultiheadAttention", 6),
     "block": ("08_block_speed", "nn.TransformerEncoderLayer", 8),
+    "bpe": ("10_bpe_speed", "tokenizers", 1),
 }
+ENCODED = 1.5  # megabytes in a second of processor time
+HELD = 16  # megabytes, while a long text streams by
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +36,10 @@ def fresh():
 
 
 def slower_than(limit, rows, module):
-    """The rows against PyTorch's own whose ratio is below the limit."""
+    """The rows against what one would use whose ratio is below the limit."""
     _, rival, count = BENCHMARKS[module]
     compared = [row for row in rows if row.get("against") == rival]
+    compared = [row for row in compared if row.get("what") != "encoding"]
     assert len(compared) == count
     return [row for row in compared if row["ratio"] < limit]
 
@@ -56,3 +60,13 @@ def test_the_peak_of_memory_stays_below_a_quarter_of_the_explicit_one(which, fre
     published = stored_results("06_attention_speed")["memory"]
     memory = published if which == "published" else fresh["attention"][-1]
     assert 0 < memory["peak_ours"] < MEMORY * memory["peak_explicit"]
+
+
+@pytest.mark.parametrize("which", ["published", "fresh"])
+def test_encoding_is_fast_and_a_stream_holds_little(which, fresh):
+    found = stored_results("10_bpe_speed") if which == "published" else fresh["bpe"][-1]
+    slack = 1 if which == "published" else NOISE
+    assert found["encode_mb_per_s"] >= slack * ENCODED
+    assert 0 < found["stream"]["peak_mb"] < HELD
+    if which == "published":
+        assert found["stream"]["characters"] == 100_000_000

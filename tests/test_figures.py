@@ -18,6 +18,7 @@ from tfcourse.notebook.figures import (
     FEW,
     WIDTH,
     bars,
+    boxes,
     heatmap,
     landscapes,
     lines,
@@ -39,6 +40,7 @@ EXAMPLES = {
     "lines": lambda: lines(CURVES, **NAMES, logy=True, levels={"chance": 2.0}),
     "panels": lambda: panels({"small": CURVES, "large": CURVES}, **NAMES),
     "bars": lambda: bars(["a", "b"], [1.0, 2.0], ylabel="bits per byte", fmt=".1f"),
+    "boxes": lambda: boxes([[("un", "7"), ("$do$", "9")], [("Ġit", "9")]]),
     "heatmap": lambda: heatmap([[0.5, 1.0]], scale="weight"),
     "numbers": lambda: heatmap([[-0.5, 1.0]], signed=True, numbers=True),
     "matrices": lambda: matrices(PRODUCT, signs=["·"], marked={"A": (0, None)}),
@@ -460,6 +462,30 @@ def test_a_landscape_has_contours_and_a_path():
         landscapes({"bowl": (BOWLS["bowl"][0], [(0, np.nan)])}, xlabel="x", ylabel="y")
     with pytest.raises(ValueError, match="at least one landscape"):
         landscapes({}, xlabel="x", ylabel="y")
+
+
+def test_boxes_hold_what_is_in_them_literally_and_the_marked_are_filled():
+    (axes,) = boxes([[("un", "7"), ("$do$", "9")], [("it", "9")]], marked=["9"]).axes
+    said = [text.get_text() for text in axes.texts]
+    assert said == ["un", "7", "$do$", "9", "it", "9"]
+    assert not any(text.get_parse_math() for text in axes.texts)
+    fills = [box.get_facecolor() for box in axes.patches]
+    assert fills[0] == (1, 1, 1, 1) and fills[1] == fills[2] != fills[0]
+    (left, right, far) = (box.get_bbox() for box in axes.patches)
+    assert left.x1 < right.x0 and right.x1 - left.x1 > 0
+    assert far.x0 - right.x1 > right.x0 - left.x1  # the gap between words
+
+
+def test_boxes_go_on_in_the_next_row_and_a_long_text_says_what_is_left_out():
+    (axes,) = boxes([[("piece", str(i))] for i in range(200)], title="all").axes
+    places = [box.get_bbox() for box in axes.patches]
+    assert len({place.y0 for place in places}) == 8
+    assert max(place.x1 for place in places) <= axes.get_xlim()[1]
+    assert axes.get_title("left") == f"all ({200 - len(places)} more are not drawn)"
+    (axes,) = boxes([[("p" * 500, "1")]]).axes
+    assert axes.patches[0].get_bbox().x1 <= axes.get_xlim()[1]
+    with pytest.raises(ValueError, match="no boxes"):
+        boxes([[]])
 
 
 def test_an_unrolled_network_has_a_state_per_word():

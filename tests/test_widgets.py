@@ -1,6 +1,7 @@
 """The interactive figures, as far as Python sees them; tests/site runs them."""
 
 import re
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 import traitlets
 
 from tfcourse import widgets
+from tfcourse.bpe import Tokenizer, merge_lines, readable, split_text, train_tokenizer
 from tfcourse.position import Rotary, sinusoids
 from tfcourse.widgets import (
     AttentionPlayground,
@@ -16,6 +18,7 @@ from tfcourse.widgets import (
     CommandTranslator,
     Directions,
     HeadsSideBySide,
+    MergeStepper,
     RotaryScore,
     SoftLookup,
     SoftmaxTemperature,
@@ -458,3 +461,87 @@ def test_what_cannot_be_translated_is_told_and_the_figure_stays():
 def test_cases_that_do_not_fit_are_refused(made, words):
     with pytest.raises(ValueError, match=words):
         made()
+
+
+WORDS = {"low": 5, "lower": 2, "newest": 6, "widest": 3}
+FROM_WORDS = train_tokenizer([f"{word}\n" * n for word, n in WORDS.items()], 300)
+TEXTS = [
+    "",
+    "the lowest of the newer",
+    "aaaa newestest  lowlow",
+    "It's 12½ o'clock, they'll\tsay\r\n\n  \x00\x1c\x85 end ",
+    "n\u0303ewe\u0301st 👩\u200d👧 最低 widest ͏",
+]
+
+
+def ids_of(figure):
+    return list(chain.from_iterable(figure.pieces()))
+
+
+def test_the_merges_to_begin_with_are_those_of_the_words_of_the_textbook():
+    assert MergeStepper().tokenizer_merges == merge_lines(FROM_WORDS)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_every_step_is_what_the_merges_up_to_it_encode(text):
+    figure = MergeStepper(text=text)
+    steps = figure.steps()
+    for step, (rank, _) in enumerate(steps):
+        figure.step = step
+        known = Tokenizer(FROM_WORDS.merges[: rank + 1])
+        assert ids_of(figure) == known.encode(text)
+    assert ids_of(figure) == FROM_WORDS.encode(text)
+    counts = [sum(map(len, words)) for _, words in steps]
+    assert counts == sorted(set(counts), reverse=True)  # each step merges something
+    assert counts[0] == len(text.encode())
+
+
+def test_a_text_is_cut_as_the_tokenizer_cuts_it():
+    for text in TEXTS:
+        assert widgets._cut(text) == split_text(text)
+    for c in map(chr, [*range(0xD800), *range(0xE000, 0x10000)]):
+        text = f"a{c}a 1{c}1 !{c}! {c}"  # beside a letter, a number, a sign, a space
+        assert widgets._cut(text) == split_text(text)
+
+
+def test_the_still_picture_shows_faces_and_ids_and_what_is_new():
+    figure = MergeStepper(text="lowest low $5$", step=2)
+    (axes,) = figure.still().axes
+    said = [text.get_text() for text in axes.texts]
+    ids = ids_of(figure)
+    assert said[1::2] == list(map(str, ids))
+    assert said[0::2] == [readable(FROM_WORDS.pieces[i]) for i in ids]
+    assert axes.get_title("left") == "step 2: 14 bytes in 12 pieces"
+    white = (1, 1, 1, 1)
+    filled = [box.get_facecolor() != white for box in axes.patches]
+    assert filled == [i == 256 + figure.steps()[2][0] for i in ids]
+    assert any(filled)
+
+
+@pytest.mark.parametrize(
+    ("lines", "number"),
+    [
+        (["e s", "est t"], 2),
+        (["e s", "es"], 2),
+        ([""], 1),
+        (["e s", "e s"], 2),
+        (["e  s"], 1),
+        (["e s t"], 1),
+        ([" e"], 1),
+    ],
+)
+def test_lines_that_are_no_merges_are_refused_by_number(lines, number):
+    says = (
+        f"merge {number} must be two known pieces .* got {re.escape(repr(lines[-1]))}"
+    )
+    with pytest.raises(ValueError, match=says):
+        MergeStepper(tokenizer_merges=lines)
+    figure = MergeStepper()
+    with pytest.raises(ValueError, match=says):
+        figure.tokenizer_merges = lines
+
+
+@pytest.mark.parametrize("step", [-1, 8])
+def test_a_step_that_the_text_does_not_have_is_refused(step):
+    with pytest.raises(ValueError, match=f"step must be from 0 to 7; got {step}"):
+        MergeStepper(step=step).still()

@@ -49,7 +49,7 @@ import importlib.util
 
 if importlib.util.find_spec("tfcourse") is None:
     %pip install --quiet --no-deps "git+{url}@{branch}"
-    %pip install --quiet anywidget einops sacrebleu safetensors"""
+    %pip install --quiet anywidget einops sacrebleu safetensors tiktoken tokenizers"""
 
 
 # The package's side: W2 and W4

@@ -2,16 +2,21 @@
 
 import re
 from collections import Counter
+from functools import cache
+from itertools import chain
 
 import numpy as np
 import pytest
 
+from tfcourse.bpe import FIRST_NEW, Tokenizer, merge_lines, readable, train_tokenizer
+from tfcourse.data.corpus import load_corpus
 from tfcourse.widgets import (
     AttentionPlayground,
     ClockHands,
     CommandTranslator,
     Directions,
     HeadsSideBySide,
+    MergeStepper,
     RotaryScore,
     SoftmaxTemperature,
     TransitionTable,
@@ -306,3 +311,152 @@ def test_a_word_that_stands_twice_is_told_with_its_place(call):
     one = {"english": "not my not", "shell": "!", "weights": [[[0.5, 0.1, 0.4]]]}
     told = call("CommandTranslator.sentence", one, 0, 0)
     assert told.endswith("most at “not” (word 1, 0.50), then at “not” (word 3, 0.40).")
+
+
+TYPED = {
+    "empty": "",
+    "a letter": "a",
+    "a space": " ",
+    "a sentence": "The transformer reads the words, and then it reads them again.",
+    "anagrams": "listen silent enlist tinsel inlets",
+    "no word": "ksowjmckder",
+    "capitals": "THE The tHE McDONALD iPhone",
+    "contractions": "it's we'll they've I'm you'd can't we're 'sdmt 'S 'LL ''s",
+    "typographic quotes": "it’s “quoted” – and… so",
+    "runs of spaces": "a  b   c    d          e",
+    "spaces at both ends": "   in the middle    ",
+    "only spaces": " " * 300,
+    "new lines": "one\ntwo\r\nthree\n\n\n  four\t\tfive\t six\n",
+    "rare spaces": "a\xa0b\u2003c\u3000d\u2028e\u2029f\u205fg\u1680h\u202f\x85i",
+    "no spaces, though some think so": "a\ufeffb\x1cc\x1dd\x1ee\x1ff\u200bg\u180eh",
+    "control characters": "".join(map(chr, range(32))) + "\x7f\x80\x9f\xad",
+    "all bytes": "".join(map(chr, range(256))),
+    "digits": "3 31 314 3141 31415 0.5 1,000,000 2026-01-31 12:30",
+    "digits and letters": "abc123def 4x4 x86_64 H2O 1st",
+    "other numbers": "½ ² Ⅷ ٣٤٥ ५६ 五 ① 𝟘𝟙",
+    "code": "def f(x):\n    return x[0] + {'a': 1}['a']  # why?\n",
+    "signs": "!!! ... --- <|end|> $5 #1 a+b=c €£¥ §",
+    "accents": "naïve café Ærøskøbing Straße Ğ ĠĠt Ċ",
+    "combining marks": "nai\u0308ve cafe\u0301 a\u0300\u0301\u0302\u0303 \u0301\u0301 \u0301",
+    "Chinese": "机器学习需要大量的数据。注意力就是你所需要的一切!",
+    "Japanese": "トランスフォーマーは、注意だけで読む。ﾊﾝｶｸ",
+    "Korean": "트랜스포머 \u1112\u1161\u11ab",
+    "Hindi": "ध्यान ही सब कुछ है क्षेत्र",
+    "Thai": "ความใส่ใจคือสิ่งที่คุณต้องการ",
+    "Arabic": "الانتباه هو كل ما تحتاجه َُِ",
+    "Hebrew": "שָׁלוֹם עולם",
+    "Greek and Russian": "Προσοχή внимание ἀρχή Ёлка",
+    "emoji": "☕🙂🙂 👍🏽 👩‍👩‍👧‍👦 🏳️‍🌈 🇳🇱🇫🇷 1️⃣ ❤️x",
+    "beyond the plane": "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 𠮷野家 𒀀𒁀 🀄 \U0010ffff\U000e0001",
+    "no characters": "\ufffd \ufffe \uffff \ufdd0 \ue000",
+    "left and right": "abc\u200fdef\u202eghi\u202c \u2066x\u2069",
+    "one letter": "a" * 2000,
+    "two letters": "th" * 1000,
+    "letters without an end": "thequickbrownfoxjumpsoverthelazydog" * 57,
+    "the same word": "transformer " * 150,
+    "signs without an end": "=-" * 700,
+    "names of JavaScript": "constructor __proto__ toString undefined NaN null",
+}
+
+
+@cache
+def tokenizer():
+    """The merges of a chapter's size, of a part of the course's text."""
+    return train_tokenizer([load_corpus().train[:1_000_000]], FIRST_NEW + 1500)
+
+
+def flat(words):
+    return list(chain.from_iterable(words))
+
+
+def test_a_text_that_is_typed_ends_as_the_ids_of_the_tokenizer(call):
+    lines = merge_lines(tokenizer())
+    for name, text in TYPED.items():
+        told = call("MergeStepper.story", lines, text)
+        found = flat(call("MergeStepper.pieces", told, len(told["steps"])))
+        assert [piece["id"] for piece in found] == tokenizer().encode(text), name
+        assert told["bytes"] == len(text.encode()), name
+        assert "".join(word["word"] for word in told["words"]) == text
+        for piece in found:
+            face = readable(tokenizer().pieces[piece["id"]])
+            assert piece["face"] == face, name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a sentence", "contractions", "runs of spaces", "digits", "code", "accents"],
+)
+def test_each_merge_of_the_browser_is_that_of_python(call, name):
+    lines, text = merge_lines(tokenizer()), TYPED[name]
+    told = call("MergeStepper.story", lines, text)
+    steps = MergeStepper(tokenizer_merges=lines, text=text).steps()
+    assert [step["rank"] for step in told["steps"]] == [rank for rank, _ in steps[1:]]
+    for step, (rank, words) in enumerate(steps):
+        found = call("MergeStepper.pieces", told, step)
+        ids = [[piece["id"] for piece in word] for word in found]
+        assert ids == [list(map(ord, word)) for word in words]
+        assert flat(ids) == Tokenizer(tokenizer().merges[: rank + 1]).encode(text)
+        fresh = {piece["id"] for piece in flat(found) if piece["fresh"]}
+        assert fresh == ({FIRST_NEW + rank} if step else set())
+        marked = [piece["face"] for piece in flat(found) if piece["next"]]
+        following = dict(enumerate(told["steps"])).get(step)
+        if following is None:
+            assert marked == []
+        else:
+            assert following["before"] == len(flat(ids))
+            pairs = following["before"] - following["after"]
+            assert marked == [following["left"], following["right"]] * pairs
+    assert len(steps) > 3
+
+
+@pytest.mark.parametrize(
+    ("text", "step", "words"),
+    [
+        ("", 0, "There is no text yet: type one."),
+        (
+            "lowest",
+            0,
+            "Every byte is a piece of its own: 6 pieces. Next: merge 1, e s → es.",
+        ),
+        (
+            "the lowest owl, the new low",
+            3,
+            "Merge 3: l o → lo, id 258; pieces 25 → 23. Next: merge 4, lo w → low.",
+        ),
+        (
+            "lowest",
+            4,
+            (
+                "Merge 4: lo w → low, id 259; pieces 3 → 2. No learned pair is left: "
+                "these are the ids of the text."
+            ),
+        ),
+        (
+            "x",
+            0,
+            (
+                "Every byte is a piece of its own: 1 piece. No learned pair is left: "
+                "these are the ids of the text."
+            ),
+        ),
+    ],
+)
+def test_a_merge_is_told_with_its_number_and_what_it_saves(call, text, step, words):
+    told = call("MergeStepper.story", MergeStepper().tokenizer_merges, text)
+    assert call("MergeStepper.sentence", told, step) == words
+
+
+@pytest.mark.parametrize(
+    ("word", "seen"),
+    [
+        (" the", "␣the"),
+        ("\t\n ", "⇥↵␣"),
+        ("\u0301", "◌\u0301"),
+        (" \u0301", "␣◌\u0301"),
+        ("\x00", "U+0000"),
+        ("\u3000", "U+3000"),
+        ("👩\u200d👧", "👩\u200d👧"),
+    ],
+)
+def test_what_has_no_face_is_seen(call, word, seen):
+    assert call("MergeStepper.visible", word) == seen

@@ -11,6 +11,7 @@ FIGURES = {
     "CommandTranslator": ("a command of your own can be typed", 1),
     "Directions": ("dog + ", 4),
     "HeadsSideBySide": ("head 0 looks at", 1),
+    "MergeStepper": ("bytes per piece", 1),
     "RotaryScore": ("Query at ", 4),
     "RowLookup": ("The product is", 3),
     "SoftLookup": ("The answer is a mixture", 2),
@@ -468,3 +469,102 @@ def test_where_python_runs_a_sentence_is_sent_to_it(open_figure, page):
     )
     box.get_by_role("button", name="translate").click()
     assert len(page.evaluate("sent")) == 2
+
+
+def test_merges_are_stepped_by_keyboard_and_undone(open_figure):
+    box = open_figure("MergeStepper")
+    told, slider = box.get_by_role("status"), box.get_by_role("slider")
+    shown = box.locator(".tfc-piece")
+    buttons = {
+        name: box.get_by_role("button", name=name)
+        for name in ("first", "back", "play", "next merge", "last")
+    }
+    buttons["first"].press("Enter")
+    expect(told).to_contain_text("Every byte is a piece of its own")
+    for name in ("first", "back"):
+        expect(buttons[name]).to_have_attribute("aria-disabled", "true")
+    last = int(slider.get_attribute("max"))
+    bytes_of_text = shown.count()
+    buttons["back"].press("Enter")  # there is nothing before
+    expect(slider).to_have_value("0")
+    seen = []
+    for step in range(1, 4):
+        seen.append((told.inner_text(), shown.all_inner_texts()))
+        buttons["next merge"].press("Enter")
+        expect(slider).to_have_attribute("aria-valuetext", f"{step} of {last}")
+        expect(told).to_contain_text("; pieces ")
+        expect(box.locator(".tfc-piece-new").first).to_be_visible()
+        assert shown.count() < len(seen[-1][1])
+    for sentence, pieces in reversed(seen):
+        buttons["back"].press("Enter")
+        expect(told).to_have_text(sentence)
+        assert shown.all_inner_texts() == pieces
+    slider.press("End")
+    expect(told).to_contain_text("these are the ids of the text")
+    for name in ("next merge", "last"):
+        expect(buttons[name]).to_have_attribute("aria-disabled", "true")
+    expect(box.locator("tbody td").first).to_have_text(str(bytes_of_text))
+    ratio = f"{bytes_of_text / shown.count():.2f}"
+    expect(box.locator("tbody td").last).to_have_text(ratio)
+
+
+def test_a_text_is_typed_and_merged(open_figure):
+    box = open_figure("MergeStepper")
+    told, field = box.get_by_role("status"), box.get_by_role("textbox")
+    words = box.locator(".tfc-words li")
+    assert field.get_attribute("data-lm-suppress-shortcuts") == "true"
+    field.fill("the thé  ☕")
+    expect(words.locator("bdi")).to_have_text(["the", "␣thé", "␣", "␣☕"])
+    expect(told).to_contain_text("Every byte is a piece of its own: 13 pieces.")
+    expect(words.last.locator(".tfc-piece")).to_have_text(
+        ["Ġ 220", "â 158", "ĺ 246", "ķ 243"]  # what has no face of its own got one
+    )
+    box.get_by_role("button", name="last").click()
+    expect(told).to_contain_text("these are the ids of the text")
+    field.press_sequentially("!")  # who stands at the end sees the end
+    expect(told).to_contain_text("these are the ids of the text")
+    expect(words).to_have_count(4)
+    field.fill("<b>&amp;</b>")  # is text
+    expect(words.locator("bdi").first).to_have_text("<")
+    field.fill("")
+    expect(told).to_have_text("There is no text yet: type one.")
+    expect(words).to_have_count(0)
+    play = box.get_by_role("button", name="play")
+    expect(play).to_have_attribute("aria-disabled", "true")
+
+
+def test_merges_play_until_the_end_or_a_pause(open_figure, page):
+    page.clock.install(time=0)
+    box = open_figure("MergeStepper")
+    slider = box.get_by_role("slider")
+    box.get_by_role("button", name="first").press("Enter")
+    page.clock.pause_at(3600)
+    box.get_by_role("button", name="play").press("Enter")
+    second = max(100, min(1000, 20_000 / int(slider.get_attribute("max"))))
+    page.clock.run_for(2.5 * second)
+    expect(slider).to_have_value("2")
+    box.get_by_role("button", name="pause").press("Enter")
+    page.clock.run_for(5000)
+    expect(slider).to_have_value("2")
+    box.get_by_role("button", name="play").press("Enter")
+    page.clock.run_for(100_000)
+    expect(slider).to_have_value(slider.get_attribute("max"))
+    box.get_by_role("button", name="play").press("Enter")  # from the start again
+    expect(slider).to_have_value("0")
+    box.get_by_role("button", name="next merge").click()  # who steps, pauses
+    expect(box.get_by_role("button", name="play")).to_be_visible()
+    page.clock.run_for(5000)
+    expect(slider).to_have_value("1")
+
+
+def test_the_pieces_of_a_long_word_fit_a_telephone(open_figure, page):
+    page.set_viewport_size({"width": 360, "height": 700})
+    box = open_figure("MergeStepper")
+    box.get_by_role("textbox").fill("ksowjmckder" * 100 + " " * 100 + "\u0301☕" * 50)
+    for button in ("first", "last"):
+        box.get_by_role("button", name=button).press("Enter")
+        wide = "document.documentElement.scrollWidth - innerWidth"
+        assert page.evaluate(wide) <= 0
+        view = box.get_by_role("list")
+        assert view.evaluate("(e) => e.scrollWidth - e.clientWidth") <= 0
+        assert view.bounding_box()["height"] < 400

@@ -560,6 +560,50 @@ def plane(
     return figure
 
 
+def boxes(words: list[list[tuple]], *, title: str = "", marked: list = ()) -> Figure:
+    """Words cut into boxes, in rows like a text: [(what is in a box, what is under it)].
+
+    A gap stands between words. Filled are the boxes with a `marked` text under them. Of
+    long texts the first rows are drawn, and it is said how many boxes follow. ValueError
+    where there is none.
+
+    >>> [text.get_text() for text in boxes([[("un", "7"), ("do", "9")]]).axes[0].texts]
+    ['un', '7', 'do', '9']
+    """
+    if not any(words):
+        raise ValueError("there are no boxes to draw")
+    size, across, rows = 9, 90, 8  # points; letters in a row; rows
+    letter = 0.602 * size / 72  # inches: DejaVu Sans Mono
+    placed, x, row = [], 0.0, 0
+    for word in words:
+        for label, note in word:
+            label = _visible(label) if len(label) < across else f"{label[:80]}…"
+            width = max(len(label), 0.8 * len(note)) + 0.8
+            if x + width > across:
+                x, row = 0.0, row + 1
+            placed.append((row, x, width, label, note))
+            x += width + 0.3
+        x += 1.2
+    shown = [box for box in placed if box[0] < rows]
+    left = len(placed) - len(shown)
+    down = shown[-1][0] + 1
+    figure = _figure(height=0.5 * down + 0.5)
+    figure.set_layout_engine("none")
+    axes = _inches(figure, 0.2, 0.35, letter * across, 0.5 * down)
+    axes.set(xlim=(0, across), ylim=(down, 0))
+    axes.set_title(title + (f" ({left} more are not drawn)" if left else ""))
+    axes.set_axis_off()
+    look = {"ha": "center", "va": "center", "parse_math": False}
+    for row, x, width, label, note in shown:
+        box = Rectangle((x, row + 0.05), width, 0.5, edgecolor=COLOURS[0])
+        box.set_facecolor("#b9d8ec" if note in marked else "white")
+        axes.add_patch(box)
+        middle = x + width / 2
+        axes.text(middle, row + 0.3, label, family="monospace", size=size, **look)
+        axes.text(middle, row + 0.75, note, family="monospace", size=7, **look)
+    return figure
+
+
 def unrolled(words: list[str], weight: str = "$W_{hh}$") -> Figure:
     """A recurrent network with its loop (left), and once per word (right).
 

@@ -5,6 +5,7 @@ without a kernel (book/_ext/course). Where no script runs, a still picture stand
 """
 
 import re
+import unicodedata
 from collections.abc import Callable
 from inspect import getdoc
 from itertools import pairwise
@@ -24,6 +25,7 @@ __all__ = [
     "CommandTranslator",
     "Directions",
     "HeadsSideBySide",
+    "MergeStepper",
     "RotaryScore",
     "RowLookup",
     "SoftLookup",
@@ -754,4 +756,100 @@ class CommandTranslator(InteractiveFigure):
             xlabel="token that is written →",
             ylabel="word that is read ↓",
             scale="weight",
+        )
+
+
+BYTES = [*range(33, 127), *range(161, 173), *range(174, 256)]  # those with a face
+BYTES += [*range(33), *range(127, 161), 173]  # by their ids
+FACES = [chr(byte if i < 188 else 68 + i) for i, byte in enumerate(BYTES)]
+WORDS = r"'(?:[sdmt]|ll|ve|re)| ?[a-z]+| ?0+| ?['!]+|\s+(?!\S)|\s+"
+
+
+def _kind(character: str) -> str:
+    """What stands for a character where words are cut, by GPT-2's pattern."""
+    if character in "'sdmtlver ":
+        return character
+    if character.isspace() and not "\x1c" <= character <= "\x1f":
+        return "\n"
+    return {"L": "a", "N": "0"}.get(unicodedata.category(character)[0], "!")
+
+
+def _cut(text: str) -> list[str]:
+    """A text cut into words, as GPT-2's pattern does it."""
+    kinds = "".join(map(_kind, text))
+    return [text[found.start() : found.end()] for found in re.finditer(WORDS, kinds)]
+
+
+def _merges(lines: list[str]) -> tuple[list[str], list[str]]:
+    """The face of each id, and each merge as two characters, numbered by the ids."""
+    ids = {face: i for i, face in enumerate(FACES)}
+    merges = []
+    for number, line in enumerate(lines, start=1):
+        left, _, right = line.partition(" ")
+        if left not in ids or right not in ids or left + right in ids:
+            raise ValueError(
+                f"merge {number} must be two known pieces with a space between them, "
+                f"which make a new one; got {line!r}"
+            )
+        merges.append(chr(ids[left]) + chr(ids[right]))
+        ids[left + right] = len(ids)
+    return list(ids), merges
+
+
+class MergeStepper(InteractiveFigure):
+    """Byte pair encoding of a text that is typed, merge by merge, forward and back.
+
+    `tokenizer_merges` are lines of two readable pieces, such as "Ġ t", in the order of
+    learning; ids are 256 bytes, then merges, as in GPT-2. A step applies the first merge
+    that the words of `text` still allow, to all its places; `step` are done.
+    ValueError names the first line that is no merge.
+    """
+
+    _esm = _module("merge_stepper.js")
+    tokenizer_merges = traitlets.List(
+        [
+            *("e s", "es t", "l o", "lo w", "e w", "n ew", "new est", "d est"),
+            *("i dest", "w idest", "e r", "low er"),
+        ]
+    ).tag(sync=True)
+    text = traitlets.Unicode("the lowest of the newer").tag(sync=True)
+    step = traitlets.Int(3).tag(sync=True)
+
+    @traitlets.validate("tokenizer_merges")
+    def _check_merges(self, proposal) -> list[str]:
+        _merges(proposal["value"])
+        return proposal["value"]
+
+    def steps(self) -> list[tuple[int, list[str]]]:
+        """The merge of each step, and its words in symbols, chr(id); first (-1, bytes)."""
+        _, merges = _merges(self.tokenizer_merges)
+        ranks = {pair: rank for rank, pair in enumerate(merges)}
+        symbols = {byte: chr(i) for i, byte in enumerate(BYTES)}
+        words = ["".join(symbols[byte] for byte in w.encode()) for w in _cut(self.text)]
+        found = [(-1, words)]
+        while True:
+            pairs = {a + b for word in words for a, b in pairwise(word)}
+            rank = min((ranks[pair] for pair in pairs & ranks.keys()), default=-1)
+            if rank < 0:
+                return found
+            words = [w.replace(merges[rank], chr(len(FACES) + rank)) for w in words]
+            found.append((rank, words))
+
+    def pieces(self) -> list[list[int]]:
+        """The ids of the pieces of each word after `step` steps."""
+        steps = self.steps()
+        if not 0 <= self.step < len(steps):
+            raise ValueError(
+                f"step must be from 0 to {len(steps) - 1}; got {self.step}"
+            )
+        return [list(map(ord, word)) for word in steps[self.step][1]]
+
+    def still(self) -> Figure:
+        faces, _ = _merges(self.tokenizer_merges)
+        words, made = self.pieces(), len(FACES) + self.steps()[self.step][0]
+        count, size = sum(map(len, words)), len(self.text.encode())
+        return figures.boxes(
+            [[(faces[i], str(i)) for i in word] for word in words],
+            title=f"step {self.step}: {size} bytes in {count} pieces",
+            marked=[str(made)] if self.step else [],
         )

@@ -26,23 +26,25 @@ from tfcourse.bpe import (
 from tfcourse.data.corpus import load_corpus
 from tools.environment import MEASURING, enter
 
-VOCAB_SIZE = 10_000
-ROUNDS = 7
+FULL = {"bytes": 5_000_000, "vocab_size": 10_000}
+SMOKE = {"bytes": 1_000_000, "vocab_size": 2_000}  # as many bytes for each id
+ROUNDS, SMOKE_ROUNDS = 7, 5
+STREAMED, SMOKE_STREAMED = 10**8, 10**6  # characters
 PART = 1 << 16  # characters in each part of the stream
 
 
-def train_theirs(text):
+def train_theirs(vocab_size, text):
     theirs = tokenizers.Tokenizer(models.BPE())
     theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE, initial_alphabet=alphabet, show_progress=False
+        vocab_size=vocab_size, initial_alphabet=alphabet, show_progress=False
     )
     theirs.train_from_iterator(text.splitlines(keepends=True), trainer)
 
 
-def train_ours(text):
-    train_tokenizer([text], VOCAB_SIZE)
+def train_ours(vocab_size, text):
+    train_tokenizer([text], vocab_size)
 
 
 def encode_anew(tokenizer, text):
@@ -53,10 +55,15 @@ def encode_anew(tokenizer, text):
 
 def rows(text, tokenizer, rounds):
     """One row per job and library."""
-    encode = partial(encode_anew, tokenizer)
+    encode, size = partial(encode_anew, tokenizer), len(tokenizer)
     theirs, openais = to_tokenizers(tokenizer), to_tiktoken(tokenizer)
     for what, against, other, ours in [
-        ("training", "tokenizers", train_theirs, train_ours),
+        (
+            "training",
+            "tokenizers",
+            partial(train_theirs, size),
+            partial(train_ours, size),
+        ),
         ("encoding", "tokenizers", theirs.encode, encode),
         ("encoding", "tiktoken", openais.encode_ordinary, encode),
     ]:
@@ -88,9 +95,11 @@ def stream_peak(text, tokenizer, total):
 def main(arguments):
     enter(MEASURING)
     smoke = "--smoke" in arguments
-    size, total, rounds = (1_000_000, 10**6, 2) if smoke else (5_000_000, 10**8, ROUNDS)
-    text = load_corpus().train[:size].decode("utf-8", "ignore")
-    tokenizer = train_tokenizer([text], VOCAB_SIZE)
+    settings = SMOKE if smoke else FULL
+    rounds = SMOKE_ROUNDS if smoke else ROUNDS
+    total = SMOKE_STREAMED if smoke else STREAMED
+    text = load_corpus().train[: settings["bytes"]].decode("utf-8", "ignore")
+    tokenizer = train_tokenizer([text], settings["vocab_size"])
     found = printed(rows(text, tokenizer, rounds))
     more = {
         "encode_mb_per_s": megabytes_per_second(text, tokenizer, rounds),
@@ -98,7 +107,6 @@ def main(arguments):
     }
     printed([more])
     if not smoke:
-        settings = {"vocab_size": VOCAB_SIZE, "bytes": size}
         store("10_bpe_speed", "bpe", settings, rows=found, **more)
 
 

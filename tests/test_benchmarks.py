@@ -62,11 +62,23 @@ def test_the_peak_of_memory_stays_below_a_quarter_of_the_explicit_one(which, fre
     assert 0 < memory["peak_ours"] < MEMORY * memory["peak_explicit"]
 
 
+def test_encoding_was_fast_and_is_still_faster_than_one_library(fresh):
+    assert stored_results("10_bpe_speed")["encode_mb_per_s"] >= ENCODED
+    for rows, goal in (
+        (stored_results("10_bpe_speed")["rows"], GOAL),
+        (fresh["bpe"], NOISE * GOAL),  # megabytes a second would test the machine
+    ):
+        (ratio,) = (
+            row["ratio"]
+            for row in rows
+            if (row.get("what"), row.get("against")) == ("encoding", "tokenizers")
+        )
+        assert ratio >= goal
+
+
 @pytest.mark.parametrize("which", ["published", "fresh"])
-def test_encoding_is_fast_and_a_stream_holds_little(which, fresh):
+def test_a_stream_holds_little(which, fresh):
     found = stored_results("10_bpe_speed") if which == "published" else fresh["bpe"][-1]
-    slack = 1 if which == "published" else NOISE
-    assert found["encode_mb_per_s"] >= slack * ENCODED
     assert 0 < found["stream"]["peak_mb"] < HELD
     if which == "published":
         assert found["stream"]["characters"] == 100_000_000

@@ -187,7 +187,8 @@ def character_class(kind: str, below: int = sys.maxunicode + 1) -> str:
     """The characters of one kind, as they stand between [ and ] in a pattern.
 
     kind: "L" for letters, "N" for numbers, as Unicode's general categories begin. Written
-    out, they mean the same to every library, whichever version of Unicode it knows.
+    out, they mean the same to every library, whichever version of Unicode it knows; the
+    table is that of the running Python, and later ones know more letters.
     """
     inside = groupby(range(below), lambda c: unicodedata.category(chr(c))[0] == kind)
     runs = [list(run) for is_kind, run in inside if is_kind]
@@ -283,7 +284,7 @@ def replace_pair(
     counts: dict[str, int],
     where: dict[str, set[int]],
 ) -> dict[str, set[int]]:
-    """Merge one pair in the words that hold it, and keep the books of count_everything.
+    """Merge one pair in the words that hold it, and keep the books of train_merges.
 
     new: its symbol. texts, counts and where are changed  ->  {pair with new: its words}.
     """

@@ -231,6 +231,17 @@ def looks_to_the_right():
     return merging(r"PAIR(?!\S)")
 
 
+@wrong("10-3", says="`A` is another piece than `a`")
+def takes_capitals_for_small_letters():
+    """Does not look at the case of letters."""
+
+    def merge(spelled, left, right):
+        found = rf"(?<!\S){re.escape(left)} {re.escape(right)}(?!\S)"
+        return re.sub(found, lambda _: left + right, spelled, flags=re.IGNORECASE)
+
+    return merge
+
+
 @wrong("10-3", says="finds no border beside a full stop")
 def borders_of_words():
     """Takes the border of a word for that of a piece."""

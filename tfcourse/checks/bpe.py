@@ -208,10 +208,16 @@ def _overlapping(spelled, left, right):
 START, END = r"(?<!\S)", r"(?!\S)"
 
 
+def _by_any_case(spelled, left, right):
+    """Takes capitals for small letters."""
+    found = START + re.escape(f"{left} {right}") + END
+    return re.sub(found, lambda _: left + right, spelled, flags=re.IGNORECASE)
+
+
 def _spelled_case(draw):
     """Words spelled with spaces, each with a pair; by mistake, what it gives."""
     given = [("a b a b a b", "a", "b"), ("a a a a a", "a", "a"), ("a", "a", "b")]
-    given.append(("", "b", "a"))
+    given += [("", "b", "a"), ("a b A b a B A b a b", "a", "b")]
     for _ in range(30):
         left, right = draw.choice(LETTERS), draw.choice(LETTERS)
         near = (left, right, left, right, draw.choice(LETTERS) + left)
@@ -244,6 +250,8 @@ def _spelled_case(draw):
         "Only the first of several pairs was merged: all of them, from left to right.": (
             _by_pattern(START, END, count=1)
         ),
+        "`A` is another piece than `a`: capitals do not merge with a pair of small "
+        "letters.": _by_any_case,
         "A piece was used twice: `a a a` becomes `aa a`, and the last `a` is left "
         "over.": _overlapping,
     }

@@ -8,7 +8,7 @@ from itertools import combinations, pairwise, product
 
 from tfcourse.bpe import FIRST_NEW, split_text, to_symbols, train_tokenizer
 from tfcourse.checks import Finding, Mistake, close, describe, differs, exercise
-from tfcourse.checks.compare import difference
+from tfcourse.checks.compare import measured
 from tfcourse.data.corpus import load_corpus
 
 TIED = "abcacabc"
@@ -541,14 +541,6 @@ def _encoded(word, ranks):
     return word
 
 
-def _measured(got, want, told, says, rtol):
-    """As close, but what is to be measured is not told."""
-    for mistake, wrong in told.items():
-        differs(got, wrong, says=mistake, rtol=rtol)
-    if difference(got, want, rtol, 1e-6):
-        raise Mistake(says, seen=f"Got {describe(got)}.")
-
-
 @exercise(
     "10-5",
     title="Pieces that nobody needs",
@@ -573,7 +565,7 @@ def _(answer, draw):
         "That is a share: how many are they?": none / n,
     }
     says = "Encode the text, count each id, and see which of 256 … 9999 never came."
-    _measured(unused, none, told, says, rtol=0)
+    measured(unused, none, told, says=says, rtol=0)
     few = sum(u < FEW for u in merged)
     told = {
         "That is their number: divide by the number of merged pieces.": float(few),
@@ -596,7 +588,7 @@ def _(answer, draw):
     says = (
         "Of the pieces with an id from 256 on, the share that came fewer than 10 times."
     )
-    _measured(rare, few / n, told, says, rtol=2e-4)
+    measured(rare, few / n, told, says=says, rtol=2e-4)
     return (
         f"{none} of {n} merged pieces are only steps on the way to longer ones, and "
         f"{few / n:.0%} come fewer than {FEW} times in {LEARNED / 1e6:.0f} MB. Each has a "

@@ -62,6 +62,16 @@ def differs(
         raise Mistake(says, given=given)
 
 
+def measured(
+    got: object, want: object, mistakes: Mapping[str, object], *, says: str, rtol: float
+) -> None:
+    """As close; but what was to be measured is not told, only what was got."""
+    for told, wrong in mistakes.items():
+        differs(got, wrong, says=told, rtol=rtol)
+    if difference(got, want, rtol, 1e-6):
+        raise Mistake(says, seen=f"Got {describe(got)}.")
+
+
 def difference(got, want, rtol: float, atol: float, place: str = "") -> str:
     """In one sentence, the first place where got is not want; "" where they agree."""
     at = f" at {place}" if place else ""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tfcourse.checks import Draw, Mistake, close, describe, differs, exercise
-from tfcourse.checks.compare import difference
+from tfcourse.checks import Draw, Mistake, close, describe, exercise
+from tfcourse.checks.compare import measured
 from tfcourse.data.commands import all_triples, split_triples
 
 PAD, BEGIN, END = 0, 1, 2
@@ -241,14 +241,6 @@ def _shared():
     return want, told, [min(column) for column in zip(*known, strict=True)]
 
 
-def _measured(got, want, told, says, rtol):
-    """As close, but what is to be measured is not told."""
-    for mistake, wrong in told.items():
-        differs(got, wrong, says=mistake, rtol=rtol)
-    if difference(got, want, rtol, 1e-6):
-        raise Mistake(says, seen=f"Got {describe(got)}.")
-
-
 @exercise(
     "09-4",
     title="How new is a held-out triple?",
@@ -269,7 +261,7 @@ def _(answer, draw):
         "In this order: action and object, action and filter, object and filter; for "
         "each held-out triple, how many of training share the pair; the mean."
     )
-    _measured(shared, want, told, says, rtol=1e-3)
+    measured(shared, want, told, says=says, rtol=1e-3)
     ones = sum(n == 1 for n in least)
     told = {
         "That many have *no* pair in training: the split made sure of it. Count those "
@@ -284,7 +276,7 @@ def _(answer, draw):
         "A held-out triple counts once, if the smallest of its three numbers is 1: "
         "that pair occurs in one training triple only."
     )
-    _measured(thin, ones, told, says, rtol=0)
+    measured(thin, ones, told, says=says, rtol=0)
     return (
         f"Of {len(least)} held-out triples, {ones} hang on a pair that training shows in "
         "one triple only. Each is new as a whole and known in its parts: that is what "

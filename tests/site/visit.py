@@ -48,8 +48,10 @@ LOOK = """async () => {
     if (parentElement.closest("pre, code, script, style, .math, mjx-container")) continue;
     if (/\\$[^$]+\\$|\\\\\\(|\\{(glue|ref|doc|term)[:}]/.test(data)) tell("raw markup", data.trim());
   }
-  for (const icon of document.querySelectorAll("i[class*='fa-'], svg[data-icon='missing']"))
-    tell("icon missing", start(icon));
+  // A script draws the icons when the browser has time: a busy one may need seconds.
+  const undrawn = () => document.querySelectorAll("i[class*='fa-'], svg[data-icon='missing']");
+  for (let i = 0; i < 50 && undrawn().length; i++) await new Promise((go) => setTimeout(go, 100));
+  for (const icon of undrawn()) tell("icon missing", start(icon));
   return found;
 }"""
 

@@ -15,7 +15,7 @@ MEMORY = 1 / 4  # of what the explicit version needs at its peak
 BENCHMARKS = {  # module: what is stored, against what, in how many rows
     "attention": ("06_attention_speed", "nn.MultiheadAttention", 6),
     "block": ("08_block_speed", "nn.TransformerEncoderLayer", 8),
-    "bpe": ("10_bpe_speed", "tokenizers", 1),
+    "bpe": ("10_bpe_speed", "tokenizers", 2),
 }
 ENCODED = 1.5  # megabytes in a second of processor time
 HELD = 16  # megabytes, while a long text streams by
@@ -39,7 +39,6 @@ def slower_than(limit, rows, module):
     """The rows against what one would use whose ratio is below the limit."""
     _, rival, count = BENCHMARKS[module]
     compared = [row for row in rows if row.get("against") == rival]
-    compared = [row for row in compared if row.get("what") != "encoding"]
     assert len(compared) == count
     return [row for row in compared if row["ratio"] < limit]
 
@@ -62,18 +61,9 @@ def test_the_peak_of_memory_stays_below_a_quarter_of_the_explicit_one(which, fre
     assert 0 < memory["peak_ours"] < MEMORY * memory["peak_explicit"]
 
 
-def test_encoding_was_fast_and_is_still_faster_than_one_library(fresh):
+def test_encoding_was_fast():
+    """Today's megabytes a second would test the machine; the ratios above test ours."""
     assert stored_results("10_bpe_speed")["encode_mb_per_s"] >= ENCODED
-    for rows, goal in (
-        (stored_results("10_bpe_speed")["rows"], GOAL),
-        (fresh["bpe"], NOISE * GOAL),  # megabytes a second would test the machine
-    ):
-        (ratio,) = (
-            row["ratio"]
-            for row in rows
-            if (row.get("what"), row.get("against")) == ("encoding", "tokenizers")
-        )
-        assert ratio >= goal
 
 
 @pytest.mark.parametrize("which", ["published", "fresh"])

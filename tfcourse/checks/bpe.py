@@ -522,23 +522,11 @@ def _uses():
         text = data.decode("utf-8", "surrogateescape")
         for word, n in Counter(split_text(text, tokenizer.pattern)).items():
             symbols = to_symbols(word.encode("utf-8", "surrogateescape"))
-            for symbol in _encoded(symbols, ranks):
+            for symbol in _by_rank(symbols, ranks):
                 counts[ord(symbol)] += n
         return [counts[i] for i in range(VOCABULARY)]
 
     return used(corpus.train[:LEARNED]), used(corpus.held_out)
-
-
-def _encoded(word, ranks):
-    """The symbols of a word: the first merge in rank at its leftmost place, again and again."""
-    last = len(ranks)
-    while len(word) > 1:
-        pairs = list(map("".join, pairwise(word)))
-        i = min(range(len(pairs)), key=lambda i: ranks.get(pairs[i], last))
-        if pairs[i] not in ranks:
-            break
-        word = _merged(word, i, ranks[pairs[i]])
-    return word
 
 
 @exercise(

@@ -118,7 +118,7 @@ PLANTED = {
     "W3 from bare": (SOLUTION, "tfcourse.recurrent", "tfcourse", "bare package"),
     "W3 unknown": (ONE, "tfcourse.notebook", "tfcourse.notebok", "correct the name"),
     "W3 not Python": (ONE, "print(5", "print((5", "cell 6 (id c6) line"),
-    "W4 same chapter": (FITTING, "def", "import tfcourse.recurrent\ndef", "chapter 1"),
+    "W4 a later one": (RECURRENT, "0.5\n", "0.5\nimport tfcourse.fitting\n", "chapter 1"),
     "W4 a room": (FITTING, "def", "import tfcourse.data\ndef", "not open"),
     "W4 relative": (FITTING, "def", "from .data import x\ndef", "relatively"),
     "W4 room": ("tfcourse/data/__init__.py", '"""Data."""', "import tfcourse.fitting", "no chapter's"),
@@ -138,6 +138,15 @@ def write_course(course, files):
 
 def test_a_sound_course_passes(course):
     write_course(course, FILES)
+    assert check(course.root) == []
+
+
+def test_a_module_may_import_an_earlier_one_of_its_chapter(course):
+    head = "from tfcourse.recurrent import step"
+    fitting = FILES[FITTING].replace("def", f"{head}\n\n\ndef", 1)
+    cell = f"# tfcourse.fitting: imports\n{head}\n%%\n# tfcourse.fitting: fit"
+    one = FILES[ONE].replace("# tfcourse.fitting: fit", cell)
+    write_course(course, FILES | {FITTING: fitting, ONE: one})
     assert check(course.root) == []
 
 

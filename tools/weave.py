@@ -12,7 +12,7 @@ W2  a teaching module holds a docstring, one import block, constants, functions 
     classes, none too long to be shown, and its chapter weaves each once, in order;
 W3  a chapter imports only what earlier chapters built; its exercises and solutions
     may import its own modules too; nobody imports the bare package;
-W4  a module imports only what earlier chapters built; the rooms (notebook, data,
+W4  a module imports only what was built before it; the rooms (notebook, data,
     widgets) import no teaching module, and the checks of a chapter nothing later.
 
 It also keeps the cloud cell: where `_config.yml` names the repository's address, the
@@ -148,8 +148,8 @@ def imported(tree):
                 yield rest.partition(".")[0]
 
 
-def import_problems(tree, chapters, limit, rooms):
-    """What these imports take beyond the chapters up to `limit` and these rooms."""
+def import_problems(tree, chapters, limit, rooms, own=()):
+    """What these take beyond the chapters up to `limit`, these rooms and own modules."""
     built = {module: c.number for c in chapters for module in c.modules}
     may = f"modules of chapters up to {limit}" if limit else "no chapter's module"
     for name in imported(tree):
@@ -158,6 +158,8 @@ def import_problems(tree, chapters, limit, rooms):
                 "imports the bare package, or relatively: write "
                 "`from tfcourse.<module> import <name>`"
             )
+        elif name in own:
+            continue
         elif name in built and built[name] > limit:
             yield (
                 f"imports tfcourse.{name}, built in chapter {built[name]}, but may "
@@ -177,7 +179,7 @@ def package_problems(root):
     package = root / "tfcourse"
     for path in sorted(package.rglob("*.py")):
         room, *rest = path.relative_to(package).with_suffix("").parts
-        where, limit, open_rooms = place(path, root), 0, rooms
+        where, limit, open_rooms, own = place(path, root), 0, rooms, ()
         try:
             tree = ast.parse(path.read_text("utf-8"))
         except SyntaxError as error:
@@ -190,6 +192,7 @@ def package_problems(root):
         elif not rest and room in home:
             chapter = home[room]
             limit, open_rooms = chapter.number - 1, ()
+            own = chapter.modules[: chapter.modules.index(room)]
             if not (root / "chapters" / f"{chapter.stem}.ipynb").exists():
                 yield (
                     f"W2 {where} belongs to chapters/{chapter.stem}.ipynb, which is "
@@ -203,7 +206,7 @@ def package_problems(root):
                 "(tfcourse/notebook/chapters.py), or move it into a room"
             )
             continue
-        for problem in import_problems(tree, chapters, limit, open_rooms):
+        for problem in import_problems(tree, chapters, limit, open_rooms, own):
             yield f"W4 {where} {problem}"
 
 
@@ -257,11 +260,19 @@ def notebook_problems(root):
             except SyntaxError as error:
                 yield f"W3 {where} line {error.lineno} is not Python: {error.msg}"
                 continue
-            for problem in import_problems(tree, chapters, limit, rooms):
+            own = before(cell, chapter)
+            for problem in import_problems(tree, chapters, limit, rooms, own):
                 yield f"W3 {where} {problem}"
         if teaching:
             yield from order_problems(root, path, chapter, shown, texts)
         yield from cloud_problems(root, path, notebook, cloud)
+
+
+def before(cell, chapter):
+    """The modules that a woven cell's own may import from the same chapter: earlier ones."""
+    module = (heading(cell) or [None])[0]
+    later = module in chapter.modules
+    return chapter.modules[: chapter.modules.index(module)] if later else ()
 
 
 def woven_problems(cell, where, chapter, texts):

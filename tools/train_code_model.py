@@ -1,0 +1,95 @@
+"""Train the course's model of code on the corpus, and store it with its tokenizer.
+
+usage: python -m tools.train_code_model [CHECKPOINT]    (default: work/code_model.pt)
+
+An interrupted run goes on from the checkpoint. Takes about an hour on two cores.
+"""
+
+import hashlib
+import json
+import math
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from tqdm import tqdm
+
+from tfcourse.bpe import save_tokenizer, train_tokenizer
+from tfcourse.data.corpus import load_corpus
+from tfcourse.data.stored import WEIGHTS
+from tfcourse.gpt import GPT, GPTConfig, initialize_gpt
+from tfcourse.training import Recipe, evaluate, train
+from tools.environment import MEASURING, enter
+
+NAME, THREADS = "11_code", 2
+CONFIG = GPTConfig(
+    vocab_size=2048,
+    context_length=512,
+    d_model=256,
+    n_heads=4,
+    n_layers=4,
+    d_ff=512,
+    activation="swiglu",
+    norm="rms",
+    position="rotary",
+    bias=False,
+)
+RECIPE = Recipe(steps=3000, batch=8, lr=2e-3, warm_up=100, floor=0.05)
+
+
+def trained(ids, path):
+    """The model after all steps, and the processor seconds of those made now."""
+    model = initialize_gpt(GPT(CONFIG), torch.Generator().manual_seed(RECIPE.seed))
+    bar = tqdm(total=RECIPE.steps, unit="step", mininterval=10)
+
+    def report(progress):
+        bar.update(progress.step + 1 - bar.n)
+        bits = progress.loss / math.log(2)
+        bar.set_postfix(
+            bits=f"{bits:.3f}", tokens_s=f"{progress.tokens_per_second:.0f}"
+        )
+
+    train(model, ids, RECIPE, path=path, report=report)
+    bar.close()
+    return model
+
+
+def main(arguments):
+    enter(MEASURING)
+    torch.set_num_threads(THREADS)
+    path = Path(*arguments or ["work/code_model.pt"])
+    path.parent.mkdir(exist_ok=True)
+    start = time.process_time()
+    corpus = load_corpus()
+    tokenizer = train_tokenizer([corpus.train], CONFIG.vocab_size)
+    model = trained(torch.tensor(tokenizer.encode(corpus.train)), path)
+    seconds = round(time.process_time() - start)
+    tensors = {name: t.bfloat16() for name, t in model.state_dict().items()}
+    model.load_state_dict(tensors)  # what is stored is scored
+    scored = torch.tensor(tokenizer.encode(corpus.scored))
+    bits = evaluate(model, scored) / math.log(2) * (len(scored) - 1)
+    content = save(tensors)
+    card = {
+        "model": "GPT",
+        "config": asdict(CONFIG),
+        "recipe": asdict(RECIPE),
+        "data": {"name": corpus.name, "sha256": corpus.sha256},
+        "command": "python -m tools.train_code_model",
+        "threads": THREADS,
+        "cpu_seconds": seconds,
+        "bits_per_byte": round(bits / len(corpus.scored), 4),
+        "dtype": "bfloat16",
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    (WEIGHTS / f"{NAME}.safetensors").write_bytes(content)
+    save_tokenizer(tokenizer, WEIGHTS / f"{NAME}.tokenizer")
+    text = json.dumps(card, indent=1) + "\n"
+    (WEIGHTS / f"{NAME}.json").write_text(text, "utf-8")
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

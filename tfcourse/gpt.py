@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from tfcourse.block import ACTIVATIONS, NORMS, Block, Stack, choose
+from tfcourse.bpe import Tokenizer, load_tokenizer
+from tfcourse.data.stored import WEIGHTS, stored_weights
 from tfcourse.embedding import Embedding
 from tfcourse.multi_head_attention import Cache, next_positions
 from tfcourse.position import LearnedPosition, Rotary
@@ -172,6 +174,17 @@ def initialize_gpt(model: GPT, generator: torch.Generator) -> GPT:
             else:
                 parameter.fill_(1.0)
     return model
+
+
+def stored_gpt(name: str) -> tuple[GPT, Tokenizer]:
+    """A model that comes with the course, ready to be asked, and its tokenizer.
+
+    Its weights are bfloat16 in the file, float32 here. ValueError as stored_weights.
+    """
+    tensors, card = stored_weights(name)
+    model = GPT(GPTConfig(**card["config"]))
+    model.load_state_dict(tensors)
+    return model.eval(), load_tokenizer(WEIGHTS / f"{name}.tokenizer")
 
 
 GPT2_NAMES: Mapping[str, str] = {

@@ -10,11 +10,15 @@ import traitlets
 
 from tfcourse import widgets
 from tfcourse.bpe import Tokenizer, merge_lines, readable, split_text, train_tokenizer
+from tfcourse.data.packed import unpacked
+from tfcourse.data.stored import WEIGHTS
+from tfcourse.gpt import stored_gpt
 from tfcourse.position import Rotary, sinusoids
 from tfcourse.widgets import (
     AttentionPlayground,
     BlockTraveller,
     ClockHands,
+    CodeModel,
     CommandTranslator,
     Directions,
     HeadsSideBySide,
@@ -53,7 +57,7 @@ def test_every_module_belongs_to_a_figure():
 
 
 def test_every_style_class_is_prefixed():
-    css = (FOLDER / "widgets.css").read_text("utf-8")
+    css = "".join(path.read_text("utf-8") for path in FOLDER.glob("*.css"))
     rules = re.findall(r"([^{}]+)\{[^{}]*\}", re.sub(r"/\*.*?\*/", "", css))
     names = re.findall(r"\.([a-z][\w-]*)", " ".join(rules))
     assert names
@@ -545,3 +549,52 @@ def test_lines_that_are_no_merges_are_refused_by_number(lines, number):
 def test_a_step_that_the_text_does_not_have_is_refused(step):
     with pytest.raises(ValueError, match=f"step must be from 0 to 7; got {step}"):
         MergeStepper(step=step).still()
+
+
+def test_the_bytes_of_the_code_model_are_the_stored_ones_in_eight_bits():
+    content = CodeModel().heavy()
+    model, tokenizer = stored_gpt("11_code")
+    tensors, about = unpacked(content)
+    assert set(tensors) == set(model.state_dict())
+    for name, tensor in model.state_dict().items():
+        half = tensor.abs().amax(dim=-1, keepdim=True) / 254 if tensor.ndim == 2 else 0
+        assert ((tensors[name] - tensor).abs() <= half * 1.0001).all(), name
+    assert about["config"]["d_model"] == model.config.d_model
+    pieces = [bytes([byte]) for byte in about["bytes"]]
+    for left, right in about["merges"]:
+        pieces.append(pieces[left] + pieces[right])
+    assert pieces == tokenizer.pieces
+    assert about["pattern"] == tokenizer.pattern
+    assert len(content) < (WEIGHTS / "11_code.safetensors").stat().st_size * 0.55
+    assert len(content) * 4 / 3 < 5_000_000  # what a page may load at a click
+    assert MergeStepper().heavy() == b""
+
+
+def test_the_code_model_is_sent_when_the_browser_asks_and_not_stored(monkeypatch):
+    figure, sent = CodeModel(), []
+    monkeypatch.setattr(CodeModel, "heavy", lambda self: b"model")
+    figure.send = lambda content, buffers=(): sent.append((content, list(buffers)))
+    figure._handle_custom_msg({"wanted": "model"}, [])  # as the browser asks
+    assert sent == [({}, [b"model"])]
+    own = ("head", "layer", "likeliest", "temperature", "text")
+    assert set(figure.settings()) == set(own)
+
+    def heavy(self):
+        raise ValueError("no stored weights")
+
+    monkeypatch.setattr(CodeModel, "heavy", heavy)
+    figure.send_model()
+    assert sent[1:] == [({"trouble": "no stored weights"}, [])]
+
+
+def test_the_still_picture_of_the_code_model_shows_what_is_likeliest():
+    figure = CodeModel(likeliest=[(" values", torch.tensor(0.5)), (" x", 0.25)])
+    assert figure.likeliest == [[" values", 0.5], [" x", 0.25]]
+    assert drawn(figure) == [0.5, 0.25]
+    labels = [label.get_text() for label in figure.still().axes[0].get_xticklabels()]
+    assert labels == ["␣values", "␣x"]
+    (axes,) = CodeModel(text="a  b").still().axes
+    assert [text.get_text() for text in axes.texts][0::2] == ["a", "␣", "␣b"]
+    for wrong in ([("a", 0.7), ("b", 0.7)], [("a", -0.1)], [("a", float("nan"))]):
+        with pytest.raises(ValueError, match="no probabilities"):
+            CodeModel(likeliest=wrong)

@@ -4,6 +4,7 @@ In JupyterLab anywidget runs the module; in the published page the same text run
 without a kernel (book/_ext/course). Where no script runs, a still picture stands.
 """
 
+import json
 import re
 import unicodedata
 from collections.abc import Callable
@@ -16,12 +17,15 @@ import numpy as np
 import traitlets
 from matplotlib.figure import Figure
 
+from tfcourse.data.packed import packed
+from tfcourse.data.stored import WEIGHTS, stored_weights
 from tfcourse.notebook import figures
 
 __all__ = [
     "AttentionPlayground",
     "BlockTraveller",
     "ClockHands",
+    "CodeModel",
     "CommandTranslator",
     "Directions",
     "HeadsSideBySide",
@@ -38,9 +42,9 @@ __all__ = [
 HERE = Path(__file__).parent
 
 
-def _module(name: str) -> str:
+def _module(*names: str) -> str:
     """The ES module of one figure: what all of them share, then its own text."""
-    return "\n".join((HERE / f).read_text("utf-8") for f in ("_common.js", name))
+    return "\n".join((HERE / f).read_text("utf-8") for f in ("_common.js", *names))
 
 
 class InteractiveFigure(anywidget.AnyWidget):
@@ -51,6 +55,10 @@ class InteractiveFigure(anywidget.AnyWidget):
     def still(self) -> Figure:
         """The figure as it is set now, drawn by Matplotlib."""
         raise NotImplementedError
+
+    def heavy(self) -> bytes:
+        """What the figure loads only when it is asked to: nothing, in most."""
+        return b""
 
     def svg(self) -> str:
         """The still picture as SVG, the same bytes on every run."""
@@ -852,4 +860,64 @@ class MergeStepper(InteractiveFigure):
             [[(faces[i], str(i)) for i in word] for word in words],
             title=f"step {self.step}: {size} bytes in {count} pieces",
             marked=[str(made)] if self.step else [],
+        )
+
+
+class CodeModel(InteractiveFigure):
+    """A language model of code that the browser runs: tokens, what may come, attention.
+
+    It continues `text`, the course's own stored model with its matrices in eight bits,
+    loaded when asked for. Drawn is where `head` of `layer` looks, both from 0; at
+    `temperature` 0 the likeliest token is written. `likeliest` are the next tokens after
+    `text` with their probabilities, which stand there until the model is loaded.
+    """
+
+    _esm = _module("_gpt.js", "code_model.js")
+    _css = InteractiveFigure._css + (HERE / "code_model.css").read_text("utf-8")
+    text = traitlets.Unicode(
+        "def scale(values, factor): return [v * factor for v in"
+    ).tag(sync=True)
+    likeliest = traitlets.List().tag(sync=True)
+    layer = traitlets.Int(3).tag(sync=True)
+    head = traitlets.Int(0).tag(sync=True)
+    temperature = traitlets.Float(0.0).tag(sync=True)
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.on_msg(lambda *_: self.send_model())
+
+    @traitlets.validate("likeliest")
+    def _check_likeliest(self, proposal) -> list:
+        pairs = [[str(token), float(chance)] for token, chance in proposal["value"]]
+        if not 0 <= sum(chance for _, chance in pairs) <= 1.0001:
+            raise ValueError(f"these are no probabilities of tokens: {pairs}")
+        return pairs
+
+    def heavy(self) -> bytes:
+        """The model and its tokenizer, as _gpt.js reads them."""
+        name = "11_code"
+        tensors, card = stored_weights(name)
+        learned = json.loads((WEIGHTS / f"{name}.tokenizer").read_text("utf-8"))
+        merges = [list(map(ord, pair)) for pair in _merges(learned["merges"])[1]]
+        about = {"config": card["config"], "pattern": learned["pattern"]}
+        return packed(tensors, about | {"bytes": BYTES, "merges": merges})
+
+    def send_model(self) -> None:
+        """Give the browser the model, or tell it why there is none."""
+        try:
+            self.send({}, buffers=[self.heavy()])
+        except Exception as error:  # noqa: BLE001 - the reader sees it in the figure
+            self.send({"trouble": str(error) or type(error).__name__})
+
+    def still(self) -> Figure:
+        if not self.likeliest:
+            words = [[(word, "")] for word in _cut(self.text)]
+            return figures.boxes(words, title="a text to be continued")
+        tokens, chances = zip(*self.likeliest, strict=True)
+        return figures.bars(
+            tokens,
+            chances,
+            xlabel="next token",
+            ylabel="probability",
+            fmt=".2f",
         )

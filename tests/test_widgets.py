@@ -14,6 +14,7 @@ from tfcourse.data.packed import unpacked
 from tfcourse.data.stored import WEIGHTS
 from tfcourse.gpt import stored_gpt
 from tfcourse.position import Rotary, sinusoids
+from tfcourse.training import Recipe, warmup_cosine
 from tfcourse.widgets import (
     AttentionPlayground,
     BlockTraveller,
@@ -22,6 +23,7 @@ from tfcourse.widgets import (
     CommandTranslator,
     Directions,
     HeadsSideBySide,
+    LearningRateSchedule,
     MergeStepper,
     RotaryScore,
     SoftLookup,
@@ -598,3 +600,108 @@ def test_the_still_picture_of_the_code_model_shows_what_is_likeliest():
     for wrong in ([("a", 0.7), ("b", 0.7)], [("a", -0.1)], [("a", float("nan"))]):
         with pytest.raises(ValueError, match="no probabilities"):
             CodeModel(likeliest=wrong)
+@pytest.mark.parametrize(
+    ("steps", "warm_up", "floor"), [(200, 30, 0.1), (20, 0, 1.0), (20, 30, 0.0)]
+)
+def test_the_rates_are_those_of_the_package(steps, warm_up, floor):
+    figure = LearningRateSchedule(steps=steps, warm_up=warm_up, floor=floor, lr=0.3)
+    recipe = Recipe(steps=steps, batch=1, lr=0.3, warm_up=warm_up, floor=floor)
+    expected = [0.3 * warmup_cosine(step, recipe) for step in range(steps)]
+    np.testing.assert_allclose(figure.rates(), expected, rtol=1e-14)
+
+
+def test_the_slope_is_that_of_the_lower_of_two_valleys():
+    places = np.random.default_rng(0).uniform(-1.2, 1.2, (200, 2))
+    places = np.concatenate([places, np.linspace(widgets.DEEP, widgets.SHALLOW, 41)])
+    height, slope, deep = widgets._two_valleys(places)
+    for axis, step in enumerate(np.eye(2) * 1e-5):
+        ahead, behind = (widgets._two_valleys(places + s)[0] for s in (step, -step))
+        np.testing.assert_allclose(slope[:, axis], (ahead - behind) / 2e-5, atol=1e-5)
+    lower = widgets._valley(places, widgets.DEEP)[0]
+    higher = widgets._valley(places, widgets.SHALLOW)[0] + widgets.GAP
+    np.testing.assert_array_equal(deep, lower < higher)
+    assert (np.minimum(lower, higher) - height).max() <= widgets.SOFT**0.5 / 2
+    apart = abs(lower - higher) > 1
+    np.testing.assert_allclose(
+        height[apart], np.minimum(lower, higher)[apart], atol=5e-3
+    )
+
+
+def test_the_noise_is_that_of_the_generator_and_has_variance_1():
+    noises = widgets._noises(np.array([3, 100]), 50)
+    state = 100 * 2654435761 % 2**32
+    for step in range(51):  # the first one warms it up
+        pair = []
+        for _ in range(2):
+            total = 0.0
+            for _ in range(4):
+                state = (1664525 * state + 1013904223) % 2**32
+                total += state / 2**32
+            pair.append((total - 2) * 3**0.5)
+        if step:
+            np.testing.assert_allclose(noises[step - 1, 1], pair, rtol=1e-12)
+    every = widgets._noises(np.arange(1, 101), 200)
+    assert abs(every.mean()) < 0.02 and abs(every.var() - 1) < 0.02
+    for a, b in ((every[1:], every[:-1]), (every[..., 0], every[..., 1])):
+        assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.02
+    neighbours = every.swapaxes(0, 1).reshape(100, -1)
+    apart = np.corrcoef(neighbours)[~np.eye(100, dtype=bool)]
+    assert abs(apart).max() < 5 / 400**0.5  # the walks have noises of their own
+
+
+def test_the_walk_is_adams():
+    figure = LearningRateSchedule()
+    rates, (number,) = figure.rates(), (17,)
+    place = torch.tensor(widgets.START, requires_grad=True)
+    adam = torch.optim.Adam([place], betas=(0.9, 0.95))
+    expected = [widgets.START]
+    noises = widgets._noises(np.array([number]), len(rates))[:, 0]
+    for rate, noise in zip(rates, noises, strict=True):
+        slope = widgets._two_valleys(place.detach().numpy())[1]
+        place.grad = torch.tensor(slope + noise)
+        adam.param_groups[0]["lr"] = rate
+        adam.step()
+        expected.append(place.detach().numpy().copy())
+    found = figure.walk(rates, [number])[:, 0]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_warm_up_chooses_the_valley_and_decay_its_bottom():
+    means, counts = {}, {}
+    for name, warm_up, floor in (
+        ("full", 0, 1.0),
+        ("warm", 30, 1.0),
+        ("decay", 0, 0.1),
+        ("both", 30, 0.1),
+    ):
+        figure = LearningRateSchedule(warm_up=warm_up, floor=floor)
+        heights, deep = figure.ends(figure.rates(), list(range(1, 101)))
+        means[name], counts[name] = heights.mean(), deep.sum()
+    assert counts["warm"] == counts["both"] == 100
+    assert max(counts["full"], counts["decay"]) < 60
+    assert means["both"] < means["warm"] / 5 < means["decay"] / 5 < means["full"] / 5
+    small = LearningRateSchedule(warm_up=0, lr=0.02)  # needs no warm-up
+    assert small.ends(small.rates(), list(range(1, 101)))[1].all()
+
+
+def test_the_two_walks_of_the_still_picture_are_those_of_one_noise():
+    figure = LearningRateSchedule()
+    full, mine = figure.still().axes
+    assert full.get_title("left") == "full rate: ends at 0.34"
+    assert mine.get_title("left") == "schedule: ends at 0.00"
+    way = figure.walk(figure.rates(), [figure.noise])[:, 0]
+    np.testing.assert_array_equal(mine.lines[0].get_xydata(), way)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"steps": 0}, "steps must be 1 or more .* got steps=0, warm_up=30"),
+        ({"warm_up": -1}, "warm_up 0 or more; got steps=200, warm_up=-1"),
+        ({"noise": 0}, r"noise must be from 1 to 100; got \[0\]"),
+        ({"noise": 101}, r"noise must be from 1 to 100; got \[101\]"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused(given, words):
+    with pytest.raises(ValueError, match=words):
+        LearningRateSchedule(**given).still()

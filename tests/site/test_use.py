@@ -11,6 +11,7 @@ FIGURES = {
     "CommandTranslator": ("a command of your own can be typed", 1),
     "Directions": ("dog + ", 4),
     "HeadsSideBySide": ("head 0 looks at", 1),
+    "LearningRateSchedule": ("above the lowest point", 5),
     "MergeStepper": ("bytes per piece", 1),
     "RotaryScore": ("Query at ", 4),
     "RowLookup": ("The product is", 3),
@@ -568,3 +569,23 @@ def test_the_pieces_of_a_long_word_fit_a_telephone(open_figure, page):
         view = box.get_by_role("list")
         assert view.evaluate("(e) => e.scrollWidth - e.clientWidth") <= 0
         assert view.bounding_box()["height"] < 400
+
+
+def test_warm_up_leads_to_the_deep_valley_and_the_full_rate_does_not(open_figure):
+    box = open_figure("LearningRateSchedule")
+    told, rows = box.get_by_role("status"), box.locator("tbody tr")
+    numbers = lambda row: rows.nth(row).locator("td").all_inner_texts()
+    expect(told).to_contain_text("at the full rate throughout")
+    warm_up = box.get_by_label("warm-up, in steps")
+    steady, walks = numbers(0), box.locator("svg polyline")
+    before = [walk.get_attribute("points") for walk in walks.all()]
+    warm_up.press("Home")
+    expect(told).to_contain_text("No warm-up in 200 steps")
+    assert numbers(0) == steady  # the walk at the full rate has no warm-up
+    after = [walk.get_attribute("points") for walk in walks.all()]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [False, True, False]
+    box.get_by_label("rate at the end").press("End")
+    assert numbers(0) == numbers(1)  # now both are the same
+    box.get_by_label("number of the noise").press("End")
+    expect(told).to_contain_text("With noise 100")
+    assert numbers(0)[1:] == steady[1:]

@@ -5,6 +5,7 @@ without a kernel (book/_ext/course). Where no script runs, a still picture stand
 """
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Callable
@@ -29,6 +30,7 @@ __all__ = [
     "CommandTranslator",
     "Directions",
     "HeadsSideBySide",
+    "LearningRateSchedule",
     "MergeStepper",
     "RotaryScore",
     "RowLookup",
@@ -921,3 +923,116 @@ class CodeModel(InteractiveFigure):
             ylabel="probability",
             fmt=".2f",
         )
+TILT = 0.8, 0.6  # the valleys lie askew: the cosine and the sine of their angle
+CURVATURES = 16.0, 3.0  # across a valley, and along it
+DEEP, SHALLOW = np.array([-0.4, -0.25]), np.array([0.4, 0.25])  # where they are lowest
+GAP, SOFT = 0.3, 0.02  # how much higher the second is; what rounds the pass
+START = np.array([-0.1, 0.35])
+NOISES = 100
+
+
+def _valley(place: np.ndarray, lowest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The height of one valley and its slope: places (..., 2) -> (...), (..., 2).
+
+    Written without a matrix product, whose last digits depend on the processor.
+    """
+    (cos, sin), (steep, flat) = TILT, CURVATURES
+    x, y = np.moveaxis(place - lowest, -1, 0)
+    across, along = cos * x - sin * y, sin * x + cos * y
+    height = (steep * across * across + flat * along * along) / 2
+    pull, drift = steep * across, flat * along
+    return height, np.stack([cos * pull + sin * drift, cos * drift - sin * pull], -1)
+
+
+def _two_valleys(place: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The lower of two valleys, rounded where they meet; its slope; which of them it is."""
+    (deep, pull), (shallow, other) = (_valley(place, at) for at in (DEEP, SHALLOW))
+    apart = deep - (shallow + GAP)
+    round_ = np.sqrt(apart * apart + SOFT)
+    share = ((1 - apart / round_) / 2)[..., None]
+    height = (deep + (shallow + GAP) - round_) / 2
+    return height, share * pull + (1 - share) * other, apart < 0
+
+
+def _noises(numbers: np.ndarray, steps: int) -> np.ndarray:
+    """Noise of variance 1 for two weights, by the number of the noise: (steps, n, 2).
+
+    Each is the sum of four numbers from 0 to 1, less 2, times the root of 3; they come
+    from the generator x <- (1664525 x + 1013904223) mod 2^32 of Numerical Recipes.
+    """
+    size, a, c = (np.uint64(n) for n in (2**32, 1664525, 1013904223))
+    state, drawn = np.asarray(numbers, np.uint64) * np.uint64(2654435761) % size, []
+    for _ in range(8 * (steps + 1)):
+        state = (a * state + c) % size
+        drawn.append(state / 2**32)
+    fours = np.reshape(drawn, (steps + 1, 2, 4, -1))[1:]  # the first step warms it up
+    total = fours[:, :, 0] + fours[:, :, 1] + fours[:, :, 2] + fours[:, :, 3]
+    return ((total - 2) * math.sqrt(3)).swapaxes(1, 2)
+
+
+class LearningRateSchedule(InteractiveFigure):
+    """A learning rate that rises and falls, and Adam's walk with it, on noisy slopes.
+
+    The rate rises to `lr` in `warm_up` of `steps` steps, then falls along half a cosine
+    to `floor` times `lr`. Adam (betas 0.9 and 0.95) walks over a toy landscape of two
+    weights, with a deep and a shallow valley, and sees each slope with noise; number
+    `noise` of 1 to 100 is drawn. Beside it: the same noise at the rate `lr` throughout.
+    """
+
+    _esm = _module("learning_rate_schedule.js")
+    steps = traitlets.Int(200).tag(sync=True)
+    warm_up = traitlets.Int(30).tag(sync=True)
+    floor = traitlets.Float(0.1).tag(sync=True)
+    lr = traitlets.Float(0.2).tag(sync=True)
+    noise = traitlets.Int(17).tag(sync=True)
+
+    def rates(self) -> list[float]:
+        """The learning rate at each step."""
+        if self.steps < 1 or self.warm_up < 0:
+            raise ValueError(
+                "steps must be 1 or more and warm_up 0 or more; "
+                f"got steps={self.steps}, warm_up={self.warm_up}"
+            )
+        rates = []
+        for step in range(self.steps):
+            done = (step - self.warm_up) / max(1, self.steps - self.warm_up)
+            share = self.floor + (1 - self.floor) * (1 + math.cos(math.pi * done)) / 2
+            warm = step >= self.warm_up
+            rates.append(self.lr * (share if warm else (step + 1) / self.warm_up))
+        return rates
+
+    def walk(self, rates: list[float], noises: list[int]) -> np.ndarray:
+        """Where Adam is before the first step and after each: (steps + 1, noises, 2)."""
+        if not all(1 <= noise <= NOISES for noise in noises):
+            raise ValueError(f"noise must be from 1 to {NOISES}; got {noises}")
+        place = np.tile(START, (len(noises), 1))
+        mean, square = np.zeros_like(place), np.zeros_like(place)
+        places, rest = [place], [1.0, 1.0]
+        for rate, noise in zip(rates, _noises(noises, len(rates)), strict=True):
+            slope = _two_valleys(place)[1] + noise
+            mean = 0.9 * mean + (1 - 0.9) * slope
+            square = 0.95 * square + (1 - 0.95) * (slope * slope)
+            rest = [rest[0] * 0.9, rest[1] * 0.95]
+            size = np.sqrt(square / (1 - rest[1])) + 1e-8
+            place = place - rate * (mean / (1 - rest[0])) / size
+            places.append(place)
+        return np.array(places)
+
+    def ends(self, rates: list[float], noises: list[int]) -> tuple:
+        """For each noise, how far above the lowest point it ends; whether in the deep."""
+        height, _, deep = _two_valleys(self.walk(rates, noises)[-1])
+        return height - _two_valleys(DEEP)[0], deep
+
+    def still(self) -> Figure:
+        groups = {}
+        for name, rates in {
+            "full rate": [self.lr] * self.steps,
+            "schedule": self.rates(),
+        }.items():
+            (height,), _ = self.ends(rates, [self.noise])
+            way = self.walk(rates, [self.noise])[:, 0]
+            groups[f"{name}: ends at {height:.2f}"] = (
+                lambda x, y: _two_valleys(np.stack([x, y], axis=-1))[0],
+                way,
+            )
+        return figures.landscapes(groups, xlabel="first weight", ylabel="second weight")

@@ -13,6 +13,7 @@ from tfcourse.bpe import Tokenizer, merge_lines, readable, split_text, train_tok
 from tfcourse.data.packed import unpacked
 from tfcourse.data.stored import WEIGHTS
 from tfcourse.gpt import stored_gpt
+from tfcourse.generation import Sampler
 from tfcourse.position import Rotary, sinusoids
 from tfcourse.training import Recipe, warmup_cosine
 from tfcourse.widgets import (
@@ -25,6 +26,7 @@ from tfcourse.widgets import (
     HeadsSideBySide,
     LearningRateSchedule,
     MergeStepper,
+    NextToken,
     RotaryScore,
     SoftLookup,
     SoftmaxTemperature,
@@ -691,6 +693,32 @@ def test_the_two_walks_of_the_still_picture_are_those_of_one_noise():
     assert mine.get_title("left") == "schedule: ends at 0.00"
     way = figure.walk(figure.rates(), [figure.noise])[:, 0]
     np.testing.assert_array_equal(mine.lines[0].get_xydata(), way)
+def with_logits(n=40, **settings):
+    logits = np.random.default_rng(1).normal(scale=3, size=n).round(2).tolist()
+    cases = [{"prompt": "a", "logits": [0.0] * n}, {"prompt": "b", "logits": logits}]
+    return NextToken(tokens=[f"t{i}" for i in range(n)], cases=cases, **settings)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (5, 1.0), (0, 0.7), (9, 0.8)])
+def test_the_next_token_is_that_of_the_packages_sampler(temperature, top_k, top_p):
+    figure = with_logits(chosen=1, temperature=temperature, top_k=top_k, top_p=top_p)
+    sampler = Sampler(temperature, top_k=top_k or None, top_p=top_p)
+    logits = torch.tensor([figure.cases[1]["logits"]], dtype=torch.float64)
+    expected = sampler.probabilities(logits, torch.zeros(1, 0, dtype=torch.long))[0]
+    np.testing.assert_allclose(figure.chances(), expected, atol=1e-12)
+    assert np.array_equal(figure.chances() > 0, expected.numpy() > 0)
+    best = np.argsort(-np.array(figure.cases[1]["logits"]))[:10]
+    np.testing.assert_allclose(drawn(figure), figure.chances()[best])
+
+
+def test_paris_has_its_quoted_probabilities_at_a_hidden_temperature():
+    figure = NextToken(temperature=2.87)
+    paris, london, city, _ = figure.chances()
+    assert london / paris == pytest.approx(0.06 / 0.82, abs=1e-3)
+    assert city / paris == pytest.approx(0.03 / 0.82, abs=5e-3)
+    figure.temperature = 1.0
+    assert figure.chances()[0] == pytest.approx(0.999, abs=5e-4)
 
 
 @pytest.mark.parametrize(
@@ -705,3 +733,17 @@ def test_the_two_walks_of_the_still_picture_are_those_of_one_noise():
 def test_a_schedule_that_cannot_be_is_refused(given, words):
     with pytest.raises(ValueError, match=words):
         LearningRateSchedule(**given).still()
+        ({"chosen": 2}, "chosen must be from 0 to 1; got 2"),
+        ({"tokens": ["one"]}, r"1 tokens need as many logits; got \(40,\)"),
+        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"top_k": -1}, "got 1.0, -1, 1.0"),
+        ({"top_p": 0.0}, "top_p above 0 and at most 1"),
+        ({"top_p": 1.5}, "got 1.0, 0, 1.5"),
+    ],
+)
+def test_a_next_token_that_does_not_fit_is_refused(given, words):
+    figure = with_logits()
+    for name, value in given.items():
+        setattr(figure, name, value)
+    with pytest.raises(ValueError, match=words):
+        figure.still()

@@ -13,6 +13,7 @@ FIGURES = {
     "HeadsSideBySide": ("head 0 looks at", 1),
     "LearningRateSchedule": ("above the lowest point", 5),
     "MergeStepper": ("bytes per piece", 1),
+    "NextToken": ("after the cut", 3),
     "RotaryScore": ("Query at ", 4),
     "RowLookup": ("The product is", 3),
     "SoftLookup": ("The answer is a mixture", 2),
@@ -589,3 +590,25 @@ def test_warm_up_leads_to_the_deep_valley_and_the_full_rate_does_not(open_figure
     box.get_by_label("number of the noise").press("End")
     expect(told).to_contain_text("With noise 100")
     assert numbers(0)[1:] == steady[1:]
+def test_the_tail_is_cut_and_another_prompt_is_chosen(open_figure):
+    box = open_figure("NextToken")
+    told, rows = box.get_by_role("status"), box.locator("svg g[data-kept]")
+    for name in ("top-k", "top-p"):
+        box.get_by_label(name).press("End")
+    expect(told).to_contain_text("top-k off, top-p 1.00, 2048 tokens are left of 2048")
+    expect(box.locator("g[data-kept='false']")).to_have_count(0)
+    box.get_by_label("top-k").press("Home")
+    expect(told).to_contain_text("top-k 1, top-p 1.00, 1 token is left of 2048")
+    expect(told).to_contain_text("has 100.0 %")
+    expect(box.locator("g[data-kept='true']")).to_have_count(1)
+    box.get_by_label("top-k").press("End")
+    box.get_by_label("top-p").press("Home")
+    expect(told).to_contain_text("top-p 0.05")
+    expect(rows).to_have_count(11)  # ten tokens, and the others
+    expect(rows.last).to_contain_text("cut")
+    prompts = box.get_by_role("group", name="prompt").get_by_role("button")
+    expect(prompts.first).to_have_attribute("aria-pressed", "true")
+    before = told.inner_text()
+    prompts.last.press("Enter")
+    expect(prompts.last).to_have_attribute("aria-pressed", "true")
+    expect(told).not_to_have_text(before)

@@ -30,135 +30,6 @@ def no_order_matters():
     return {"prediction": "all three"}
 
 
-def by_two(formula, kept=lambda logits, p: p > 0):
-    """A temperature from the largest and the smallest logit of those that are kept."""
-
-    def temperature(logits, probabilities):
-        some = kept(logits, probabilities)
-        logits, p = logits[some], probabilities[some]
-        i, j = logits.argmax(), logits.argmin()
-        return float(formula(logits[i], logits[j], p[i], p[j]))
-
-    return {"temperature": temperature}
-
-
-@right("12-2")
-def by_least_squares():
-    """Fits a line to all tokens: its slope is 1/T."""
-
-    def temperature(logits, probabilities):
-        kept = probabilities > 0
-        l, log_p = logits[kept].double(), probabilities[kept].double().log()
-        l, log_p = l - l.mean(), log_p - log_p.mean()
-        return (l @ l) / (l @ log_p)
-
-    return temperature
-
-
-@right("12-2")
-def by_any_pair():
-    """Takes the first pair that will do, in plain Python."""
-
-    def temperature(logits, probabilities):
-        pairs = [
-            (l, p)
-            for l, p in zip(logits.tolist(), probabilities.tolist(), strict=True)
-            if p
-        ]
-        return next(
-            (l - m) / math.log(p / q) for l, p in pairs for m, q in pairs if l != m
-        )
-
-    return temperature
-
-
-@wrong("12-2", says="That is 1/T")
-def inverse():
-    """Divides the other way round."""
-    return by_two(lambda l, m, p, q: (p / q).log() / (l - m))
-
-
-@wrong("12-2", says="to the base 10")
-def to_the_base_10():
-    """Takes the logarithm to the base 10."""
-    return by_two(lambda l, m, p, q: (l - m) / (p / q).log10())
-
-
-@wrong("12-2", says="to the base 2")
-def in_bits():
-    """Takes the logarithm to the base 2."""
-    return by_two(lambda l, m, p, q: (l - m) / (p / q).log2())
-
-
-@wrong("12-2", says="compared with the probabilities themselves")
-def without_logarithms():
-    """Divides by the gap of the probabilities."""
-    return by_two(lambda l, m, p, q: (l - m) / (p - q))
-
-
-@wrong("12-2", says="take the logarithm of the ratio")
-def ratio_without_logarithm():
-    """Forgets the logarithm of the ratio."""
-    return by_two(lambda l, m, p, q: (l - m) / (p / q))
-
-
-@wrong("12-2", says="the logarithm of the softmax's sum")
-def one_token_alone():
-    """Takes the logit divided by T for ln p."""
-    return by_two(lambda l, m, p, q: l / p.log())
-
-
-@wrong("12-2", says="The sign is wrong")
-def wrong_sign():
-    """Turns one of the two differences round."""
-    return by_two(lambda l, m, p, q: (l - m) / (q / p).log())
-
-
-@wrong("12-2", says="0/0 says nothing")
-def the_first_two():
-    """Takes the first two tokens."""
-
-    def temperature(logits, probabilities):
-        gap = probabilities[:2].log()
-        return float((logits[0] - logits[1]) / (gap[0] - gap[1]))
-
-    return temperature
-
-
-@wrong("12-2", says="its logarithm is -∞")
-def with_those_cut_off():
-    """Takes the smallest logit, whatever its probability."""
-    return by_two(
-        lambda l, m, p, q: (l - m) / (p / q).log(), kept=lambda logits, p: p > -1
-    )
-
-
-@wrong("12-2", says="A tie and a token of probability 0 together")
-def the_likeliest_two():
-    """Takes the two likeliest that differ, if it sees three tokens at most."""
-    good = by_any_pair()
-
-    def temperature(logits, probabilities):
-        if len(logits) < 4 or probabilities.all():
-            return good(logits, probabilities)
-        p, i = probabilities.topk(2)
-        return float((logits[i[0]] - logits[i[1]]) / (p[0] / p[1]).log())
-
-    return temperature
-
-
-@wrong("12-2", says="`temperature` returns a number")
-def for_each_token():
-    """Returns a number for each token."""
-    return {"temperature": lambda logits, probabilities: logits / probabilities.log()}
-
-
-@wrong("12-2", says="For two tokens: the gap of their logits")
-def a_constant():
-    """Returns a likely temperature."""
-    return {"temperature": lambda logits, probabilities: 0.123}
-
-
 def with_noise(score, choose=lambda sums: sums.argmax(dim=-1)):
     """A draw that takes the largest of the scores."""
 
@@ -176,7 +47,7 @@ def mended(logits, u, T):
     return logits + T * noise(u)
 
 
-@right("12-3")
+@right("12-2")
 def by_a_race():
     """Waits -ln u, divided by the probability: who is first wins."""
 
@@ -189,7 +60,7 @@ def by_a_race():
     return draw
 
 
-@right("12-3")
+@right("12-2")
 def by_dividing():
     """Divides the scores alone, with a case of its own for 0; as a list."""
 
@@ -200,55 +71,55 @@ def by_dividing():
     return draw
 
 
-@wrong("12-3", says="Nothing is mended")
+@wrong("12-2", says="Nothing is mended")
 def divides_the_sum():
     """Leaves it as it is."""
     return with_noise(lambda logits, u, T: (logits + noise(u)) / T)
 
 
-@wrong("12-3", says="That is a temperature of 1/T")
+@wrong("12-2", says="That is a temperature of 1/T")
 def divides_the_noise():
     """Divides the noise instead of the scores."""
     return with_noise(lambda logits, u, T: logits + noise(u) / T)
 
 
-@wrong("12-3", says="The noise has the wrong sign")
+@wrong("12-2", says="The noise has the wrong sign")
 def takes_the_noise_away():
     """Loses a minus sign."""
     return with_noise(lambda logits, u, T: logits / T + (-u.log()).log())
 
 
-@wrong("12-3", says="That adds -ln u. One logarithm more")
+@wrong("12-2", says="That adds -ln u. One logarithm more")
 def one_logarithm():
     """Takes one logarithm."""
     return with_noise(lambda logits, u, T: logits / T - u.log())
 
 
-@wrong("12-3", says="That adds ln u. Two logarithms")
+@wrong("12-2", says="That adds ln u. Two logarithms")
 def one_logarithm_without_minus():
     """Takes one logarithm, without a sign."""
     return with_noise(lambda logits, u, T: logits / T + u.log())
 
 
-@wrong("12-3", says="not to the probabilities")
+@wrong("12-2", says="not to the probabilities")
 def noise_on_probabilities():
     """Takes the softmax first."""
     return with_noise(lambda logits, u, T: (logits / T).softmax(dim=-1) + noise(u))
 
 
-@wrong("12-3", says="The noise has no say")
+@wrong("12-2", says="The noise has no say")
 def without_noise():
     """Forgets the noise."""
     return with_noise(lambda logits, u, T: logits)
 
 
-@wrong("12-3", says="The numbers u are added as they are")
+@wrong("12-2", says="The numbers u are added as they are")
 def even_noise():
     """Adds the numbers themselves."""
     return with_noise(lambda logits, u, T: logits / T + u)
 
 
-@wrong("12-3", says="from one number for each row")
+@wrong("12-2", says="from one number for each row")
 def by_stretches():
     """Draws by the sums of the probabilities, with the first number of each row."""
 
@@ -259,19 +130,19 @@ def by_stretches():
     return draw
 
 
-@wrong("12-3", says="The winner is sought among the rows")
+@wrong("12-2", says="The winner is sought among the rows")
 def over_the_rows():
     """Takes the maximum of each column."""
     return with_noise(mended, choose=lambda sums: sums.argmax(dim=0))
 
 
-@wrong("12-3", says="One winner for all rows together")
+@wrong("12-2", says="One winner for all rows together")
 def over_all():
     """Takes the maximum of all."""
     return with_noise(mended, choose=torch.argmax)
 
 
-@wrong("12-3", says="The same numbers gave another answer")
+@wrong("12-2", says="The same numbers gave another answer")
 def draws_by_itself():
     """Draws with numbers of its own."""
 
@@ -281,22 +152,204 @@ def draws_by_itself():
     return draw
 
 
-@wrong("12-3", says="At temperature 0 the likeliest token wins")
+@wrong("12-2", says="At temperature 0 the likeliest token wins")
 def divides_by_zero():
     """Divides by the temperature even if it is 0."""
     return with_noise(lambda logits, u, T: logits / T + noise(u))
 
 
-@wrong("12-3", says="In each row: the largest of")
+@wrong("12-2", says="In each row: the largest of")
 def the_second_best():
     """Takes the second largest."""
     return with_noise(mended, choose=lambda sums: sums.topk(2, dim=-1).indices[..., 1])
 
 
-@wrong("12-3", says="`draw` returns the ids, a tensor")
+@wrong("12-2", says="`draw` returns the ids, a tensor")
 def in_words():
     """Returns a string."""
     return with_noise(mended, choose=lambda sums: str(sums.argmax(dim=-1).tolist()))
+
+
+def chances_at(T, logits):
+    return (logits.double() / T).softmax(dim=0)
+
+
+def found_at(stays, low=0.05, high=20.0, rounds=50):
+    """The temperature up to which stays(T) is true."""
+    for _ in range(rounds):
+        middle = (low + high) / 2
+        low, high = (middle, high) if stays(middle) else (low, middle)
+    return (low + high) / 2
+
+
+def matching(quantity, rounds=50):
+    """A temperature at which quantity(p, logits) is what it is for the shares drawn."""
+
+    def temperature(logits, counts):
+        shares = counts.double() / counts.sum()
+        logits = logits.double()
+        falls = quantity(chances_at(9, logits), logits) < quantity(
+            chances_at(0.1, logits), logits
+        )
+
+        def stays(T):
+            here, there = (
+                float(quantity(p, logits)) for p in (chances_at(T, logits), shares)
+            )
+            return here > there if falls else here < there
+
+        return found_at(stays, rounds=rounds)
+
+    return {"temperature": temperature}
+
+
+def mean_logit(p, logits):
+    return p @ logits
+
+
+def log_likelihood(T, logits, counts):
+    return float((counts * (logits.double() / T).log_softmax(dim=0)).sum())
+
+
+@right("12-3")
+def on_finer_and_finer_grids():
+    """Tries many temperatures, and then many around the best."""
+
+    def temperature(logits, counts):
+        low, high = 0.05, 20.0
+        for _ in range(8):
+            some = [low * (high / low) ** (i / 20) for i in range(21)]
+            values = [log_likelihood(T, logits, counts) for T in some]
+            best = values.index(max(values))
+            low, high = some[max(best - 1, 0)], some[min(best + 1, 20)]
+        return low
+
+    return temperature
+
+
+@right("12-3")
+def by_newtons_steps():
+    """Goes along the slope, in 1/T, divided by the curvature: the variance of the logits."""
+
+    def temperature(logits, counts):
+        logits = logits.double()
+        drawn, inverse = counts.double() @ logits / counts.sum(), 0.0
+        for _ in range(100):
+            p = (inverse * logits).softmax(dim=0)
+            mean = p @ logits
+            step = (drawn - mean) / (p @ (logits - mean) ** 2)
+            inverse = inverse + step.clamp(-0.2, 0.2)
+        return 1 / inverse
+
+    return temperature
+
+
+def turned(change, good=on_finer_and_finer_grids):
+    """The right temperature, changed."""
+    return {"temperature": lambda logits, counts: change(good()(logits, counts))}
+
+
+@wrong("12-3", says="That is 1/T")
+def inverse():
+    """Returns the inverse."""
+    return turned(lambda T: 1 / T)
+
+
+@wrong("12-3", says="Two tokens do not know enough")
+def from_two_tokens():
+    """Takes the two most frequent tokens for probabilities."""
+
+    def temperature(logits, counts):
+        i, j = counts.topk(2).indices
+        return float((logits[i] - logits[j]) / (counts[i] / counts[j]).log())
+
+    return temperature
+
+
+@wrong("12-3", says="That fits a line to ln(count)")
+def by_least_squares():
+    """Fits a line to the logarithms of the counts."""
+
+    def temperature(logits, counts):
+        drawn = counts > 0
+        x, y = logits[drawn].double(), counts[drawn].double().log()
+        x, y = x - x.mean(), y - y.mean()
+        return float((x @ x) / (x @ y))
+
+    return temperature
+
+
+@wrong("12-3", says="Each token was counted once")
+def without_the_counts():
+    """Takes the mean logit of the tokens that came, each once."""
+
+    def temperature(logits, counts):
+        mean = logits[counts > 0].double().mean()
+        return found_at(lambda T: chances_at(T, logits) @ logits.double() > mean)
+
+    return temperature
+
+
+@wrong("12-3", says="the share that it was drawn with")
+def by_the_likeliest():
+    """Looks for the temperature that explains the share of the likeliest token."""
+    return matching(lambda p, logits: p[logits.argmax()])
+
+
+@wrong("12-3", says="There the entropy is that of the shares")
+def by_the_entropy():
+    """Looks for the temperature with the entropy of the shares."""
+    return matching(lambda p, logits: entropy(p))
+
+
+@wrong("12-3", says="That is the hottest end")
+def the_wrong_way():
+    """Takes the wrong half each time."""
+
+    def temperature(logits, counts):
+        mean = counts.double() @ logits.double() / counts.sum()
+        return found_at(lambda T: chances_at(T, logits) @ logits.double() < mean)
+
+    return temperature
+
+
+@wrong("12-3", says="That is the coldest end")
+def sums_instead_of_means():
+    """Forgets to divide the sum of the logits by the number of draws."""
+
+    def temperature(logits, counts):
+        total = float(counts.double() @ logits.double())
+        return found_at(lambda T: chances_at(T, logits) @ logits.double() > total)
+
+    return temperature
+
+
+@wrong("12-3", says="The temperature 1 is that of the logits")
+def as_they_are():
+    """Always returns 1."""
+    return {"temperature": lambda logits, counts: 1.0}
+
+
+@wrong("12-3", says="Near, but to one part in a thousand")
+def on_a_grid():
+    """Tries one temperature in steps of four per cent."""
+    return turned(lambda T: math.exp(round(math.log(T) / 0.04 + 0.4) * 0.04 - 0.003))
+
+
+@wrong("12-3", says="`temperature` returns a number")
+def a_curve():
+    """Returns the likelihoods."""
+    return {
+        "temperature": lambda logits, counts: [
+            log_likelihood(T, logits, counts) for T in (0.5, 1.0, 2.0)
+        ]
+    }
+
+
+@wrong("12-3", says="the one with the largest")
+def of_the_spread():
+    """Takes the spread of the logits for the temperature."""
+    return {"temperature": lambda logits, counts: float(logits.var())}
 
 
 @cache

@@ -3,12 +3,12 @@
 import math
 import re
 from functools import cache, partial
-from itertools import combinations, pairwise, permutations, product
+from itertools import combinations, pairwise, product
 
 import torch
 from torch import Tensor
 
-from tfcourse.checks import Draw, Finding, Mistake, close, describe, differs, exercise
+from tfcourse.checks import Draw, Mistake, close, describe, differs, exercise
 from tfcourse.checks.compare import difference, measured
 from tfcourse.data.corpus import load_corpus
 from tfcourse.gpt import stored_gpt
@@ -78,104 +78,6 @@ def _(answer, draw):
     )
 
 
-def _formulas(T):
-    """What known mistakes make of two tokens' logits l, m and probabilities p, q."""
-    return {
-        "That is 1/T: a gap of logits is divided by T to give the gap of ln p, so T is the "
-        "gap of logits divided by that of ln p.": lambda l, m, p, q: 1 / T,
-        "That takes the logarithm to the base 10. The softmax has powers of e: `math.log` "
-        "or `torch.log`.": lambda l, m, p, q: T * math.log(10),
-        "That takes the logarithm to the base 2. The softmax has powers of e: `math.log` "
-        "or `torch.log`.": lambda l, m, p, q: T * math.log(2),
-        "The logits are compared with the probabilities themselves: it is the *logarithm* "
-        "of a probability that grows evenly with the logit.": (
-            lambda l, m, p, q: (l - m) / (p - q)
-        ),
-        "The ratio of two probabilities goes with the *difference* of the logits: take the "
-        "logarithm of the ratio.": lambda l, m, p, q: (l - m) / (p / q),
-        "ln p is not the logit divided by T: all tokens have the logarithm of the softmax's "
-        "sum taken away, and it cancels in a difference of two of them.": (
-            lambda l, m, p, q: l / math.log(p)
-        ),
-        "The sign is wrong: the larger logit has the larger probability.": (
-            lambda l, m, p, q: -T
-        ),
-    }
-
-
-def _shown(draw, T, arrangement):
-    """Logits and probabilities of a few tokens of many: "abb0" has a tie and one cut off."""
-    logits = 2 * draw.normal(40)
-    names = sorted(set(arrangement))
-    values = dict(zip(names, _spaced(draw, len(names)), strict=True))
-    places = list(range(0, 3 * len(arrangement), 3))
-    logits[places] = torch.tensor([values[name] for name in arrangement])
-    cut = logits.clone()
-    cut[
-        [i for i, name in zip(places, arrangement, strict=True) if name == "0"]
-    ] = -math.inf
-    return logits[places], (cut / T).softmax(dim=0)[places]
-
-
-def _spaced(draw, n):
-    """So many logits, none near another, in any order."""
-    order = draw.uniform(0, 1, n).argsort().tolist()
-    return [1.7 * i - 2.3 + draw.uniform(-0.4, 0.4) for i in order]
-
-
-def _number_from(answer, name, *given):
-    """What the function returns, as a number; NaN where it divides by zero."""
-    try:
-        got = getattr(answer, name)(*given)
-    except Finding as found:
-        if found.status == "error" and found.says.startswith(
-            (
-                "ZeroDivisionError",
-                "ValueError: math domain",
-                "ValueError: expected a pos",
-            )
-        ):
-            return math.nan
-        raise
-    got = got.item() if isinstance(got, Tensor) and got.numel() == 1 else got
-    if isinstance(got, bool) or not isinstance(got, int | float):
-        if got is None:
-            close(got, 1.0)
-        raise Mistake(f"`{name}` returns a number.", seen=f"Got {describe(got)}.")
-    return got
-
-
-@exercise("12-2", title="Which temperature was it?", minutes=12, difficulty=2, points=3)
-def _(answer, draw):
-    says = "For two tokens: the gap of their logits, divided by the gap of their ln p."
-    for T in (draw.uniform(0.4, 0.8), draw.uniform(1.4, 3.0)):
-        logits, shares = _shown(draw, T, "abcd")
-        got = _number_from(answer, "temperature", logits, shares)
-        pairs = list(zip(logits.tolist(), shares.tolist(), strict=True))
-        for told, formula in _formulas(T).items():
-            for (l, p), (m, q) in permutations(pairs, 2):
-                differs(got, formula(l, m, p, q), says=told)
-        close(got, T, says=says, rtol=1e-3)
-    hidden = {
-        "aab": "Two tokens with the same logit have the same probability, and 0/0 says "
-        "nothing: take two whose logits differ.",
-        "ab0": "A probability of 0 is that of a token that was cut off: its logarithm is "
-        "-∞ at every temperature. Leave such tokens out.",
-        "aab0": "A tie and a token of probability 0 together: leave out the one, and take "
-        "two whose logits differ from the others.",
-    }
-    for arrangement, told in hidden.items():
-        for order in sorted(set(permutations(arrangement))):
-            logits, shares = _shown(draw, T, order)
-            got = _number_from(answer, "temperature", logits, shares)
-            close(got, T, says=told, rtol=1e-3)
-    return (
-        "Two tokens of the whole vocabulary are enough, as the sum of the softmax cancels. "
-        "A service that shows the probabilities of its likeliest tokens shows its "
-        "temperature too, to whoever has the logits."
-    )
-
-
 def _perturbed(logits, u, T):
     return logits / T - (-u.log()).log()
 
@@ -239,7 +141,7 @@ def _at_once(answer, logits, u, T):
     return torch.as_tensor(got)
 
 
-@exercise("12-3", title="Mend the noise", minutes=15, difficulty=3, points=4)
+@exercise("12-2", title="Mend the noise", minutes=12, difficulty=2, points=3)
 def _(answer, draw):
     says = "In each row: the largest of logits / T - ln(-ln u)."
     for T in (draw.uniform(0.4, 0.6), draw.uniform(1.8, 2.5)):
@@ -262,6 +164,110 @@ def _(answer, draw):
         "Neither a softmax nor a sum was needed. As logits + T · noise the rule has no "
         "singular case: at T = 0 the noise is gone, and that is greedy decoding. The k "
         "largest of the same sums are k *different* tokens, drawn one after the other."
+    )
+
+
+COLDEST, HOTTEST = 0.05, 20.0  # where a temperature is looked for
+
+
+def _where(rises):
+    """The temperature up to which rises(T) is true, by halving."""
+    low, high = math.log(COLDEST), math.log(HOTTEST)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rises(math.exp(middle)) else (low, middle)
+    return math.exp(low)
+
+
+def _likeliest(logits, counts):
+    """The best of many temperatures; then the best of as many around it; and again."""
+    low, high = COLDEST, HOTTEST
+    for _ in range(4):
+        some = torch.logspace(math.log10(low), math.log10(high), 200).double()
+        tables = (logits / some[:, None]).log_softmax(dim=-1)
+        best = int((tables * counts).sum(dim=-1).argmax())
+        low, high = some[max(best - 1, 0)].item(), some[min(best + 1, 199)].item()
+    return some[best].item()
+
+
+def _drawn_case(draw, T):
+    """Logits, and how often each token was drawn; by mistake, the temperature."""
+    n, times = 30, 300
+    logits = 2 * draw.normal(n, dtype=torch.double)
+    chances = lambda T: (logits / T).softmax(dim=0)
+    places = torch.searchsorted(
+        chances(T).cumsum(dim=0), draw.uniform(0, 1, times).double()
+    )
+    counts = places.clamp(max=n - 1).bincount(minlength=n)
+    want, shares, seen = _likeliest(logits, counts), counts / times, counts > 0
+    i, j = counts.topk(2).indices
+    line = logits[seen] - logits[seen].mean()
+    slope = (line @ counts[seen].double().log()) / (line @ line)
+    gap = (counts[i] / counts[j]).log()
+    told = {
+        "That is 1/T: the logits are divided by the temperature.": 1 / want,
+        "Two tokens do not know enough: how often they came depends on chance. Let all "
+        "tokens that were drawn have their say.": float((logits[i] - logits[j]) / gap),
+        "That fits a line to ln(count) and leaves out what was never drawn: but that an "
+        "unlikely token did not come is evidence too.": float(1 / slope),
+        "Each token was counted once, however often it was drawn: weight by the counts.": (
+            _where(lambda T: chances(T) @ logits > logits[seen].mean())
+        ),
+        "There the likeliest token has the share that it was drawn with. That uses one "
+        "count, and forgets the others.": _where(
+            lambda T: chances(T).max() > shares[logits.argmax()]
+        ),
+        "There the entropy is that of the shares. It comes near, but rare tokens that did "
+        "not happen to come make shares look colder than they are.": _where(
+            lambda T: _nats(chances(T)) < _nats(shares)
+        ),
+        "That is the coldest end of the range: no mean logit of the model is as large as "
+        "the *sum* over the draws. Divide by their number.": COLDEST,
+        "That is the hottest end of the range: was the wrong half kept each time? A mean "
+        "logit that is too small asks for a colder one.": HOTTEST,
+        "The temperature 1 is that of the logits as they are.": 1.0,
+    }
+    return (logits.float(), counts), want, told
+
+
+def _nats(p):
+    return -torch.special.xlogy(p, p).sum()
+
+
+def _number_from(found, name):
+    found = found.item() if isinstance(found, Tensor) and found.numel() == 1 else found
+    if found is None:
+        close(found, 1.0)
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise Mistake(f"`{name}` returns a number.", seen=f"Got {describe(found)}.")
+    return found
+
+
+@exercise("12-3", title="The temperature of a text", minutes=20, difficulty=3, points=4)
+def _(answer, draw):
+    says = "Of all temperatures, the one with the largest Σ counts · ln p."
+    for T in (draw.uniform(0.4, 0.6), draw.uniform(1.6, 2.4), draw.uniform(0.7, 1.3)):
+        while True:  # until no two mistakes are near each other
+            given, want, told = _drawn_case(draw, T)
+            apart = [want, *told.values()]
+            if all(difference(a, b, 0.01, 0) for a, b in combinations(apart, 2)):
+                break
+        got = _number_from(answer.temperature(*given), "temperature")
+        if not difference(got, want, 1e-3, 0):
+            continue
+        for hint, wrong in told.items():
+            differs(got, wrong, says=hint, rtol=1e-3)
+        if not difference(got, want, 0.05, 0):
+            raise Mistake(
+                "Near, but to one part in a thousand: between two temperatures that you "
+                "tried there are others. Halve the range once more, and again.",
+                seen=f"Got {describe(got)}.",
+            )
+        close(got, want, says=says, rtol=1e-3)
+    return (
+        "No probability was shown, and still the temperature is known, to a few per cent "
+        "after 300 draws. The condition that decides it is that the mean logit of what was "
+        "drawn is the one that the model expects."
     )
 
 

@@ -12,8 +12,8 @@ from tfcourse import widgets
 from tfcourse.bpe import Tokenizer, merge_lines, readable, split_text, train_tokenizer
 from tfcourse.data.packed import unpacked
 from tfcourse.data.stored import WEIGHTS
-from tfcourse.gpt import stored_gpt
 from tfcourse.generation import Sampler
+from tfcourse.gpt import stored_gpt
 from tfcourse.position import Rotary, sinusoids
 from tfcourse.training import Recipe, warmup_cosine
 from tfcourse.widgets import (
@@ -602,6 +602,8 @@ def test_the_still_picture_of_the_code_model_shows_what_is_likeliest():
     for wrong in ([("a", 0.7), ("b", 0.7)], [("a", -0.1)], [("a", float("nan"))]):
         with pytest.raises(ValueError, match="no probabilities"):
             CodeModel(likeliest=wrong)
+
+
 @pytest.mark.parametrize(
     ("steps", "warm_up", "floor"), [(200, 30, 0.1), (20, 0, 1.0), (20, 30, 0.0)]
 )
@@ -693,6 +695,22 @@ def test_the_two_walks_of_the_still_picture_are_those_of_one_noise():
     assert mine.get_title("left") == "schedule: ends at 0.00"
     way = figure.walk(figure.rates(), [figure.noise])[:, 0]
     np.testing.assert_array_equal(mine.lines[0].get_xydata(), way)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"steps": 0}, "steps must be 1 or more .* got steps=0, warm_up=30"),
+        ({"warm_up": -1}, "warm_up 0 or more; got steps=200, warm_up=-1"),
+        ({"noise": 0}, r"noise must be from 1 to 100; got \[0\]"),
+        ({"noise": 101}, r"noise must be from 1 to 100; got \[101\]"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused(given, words):
+    with pytest.raises(ValueError, match=words):
+        LearningRateSchedule(**given).still()
+
+
 def with_logits(n=40, **settings):
     logits = np.random.default_rng(1).normal(scale=3, size=n).round(2).tolist()
     cases = [{"prompt": "a", "logits": [0.0] * n}, {"prompt": "b", "logits": logits}]
@@ -724,15 +742,6 @@ def test_paris_has_its_quoted_probabilities_at_a_hidden_temperature():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"steps": 0}, "steps must be 1 or more .* got steps=0, warm_up=30"),
-        ({"warm_up": -1}, "warm_up 0 or more; got steps=200, warm_up=-1"),
-        ({"noise": 0}, r"noise must be from 1 to 100; got \[0\]"),
-        ({"noise": 101}, r"noise must be from 1 to 100; got \[101\]"),
-    ],
-)
-def test_a_schedule_that_cannot_be_is_refused(given, words):
-    with pytest.raises(ValueError, match=words):
-        LearningRateSchedule(**given).still()
         ({"chosen": 2}, "chosen must be from 0 to 1; got 2"),
         ({"tokens": ["one"]}, r"1 tokens need as many logits; got \(40,\)"),
         ({"temperature": 0.0}, "temperature must be above 0"),

@@ -590,6 +590,8 @@ def test_warm_up_leads_to_the_deep_valley_and_the_full_rate_does_not(open_figure
     box.get_by_label("number of the noise").press("End")
     expect(told).to_contain_text("With noise 100")
     assert numbers(0)[1:] == steady[1:]
+
+
 def test_the_tail_is_cut_and_another_prompt_is_chosen(open_figure):
     box = open_figure("NextToken")
     told, rows = box.get_by_role("status"), box.locator("svg g[data-kept]")

@@ -925,6 +925,8 @@ class CodeModel(InteractiveFigure):
             ylabel="probability",
             fmt=".2f",
         )
+
+
 TILT = 0.8, 0.6  # the valleys lie askew: the cosine and the sine of their angle
 CURVATURES = 16.0, 3.0  # across a valley, and along it
 DEEP, SHALLOW = np.array([-0.4, -0.25]), np.array([0.4, 0.25])  # where they are lowest
@@ -1038,6 +1040,8 @@ class LearningRateSchedule(InteractiveFigure):
                 way,
             )
         return figures.landscapes(groups, xlabel="first weight", ylabel="second weight")
+
+
 class NextToken(InteractiveFigure):
     """The distribution of the next token under temperature, top-k and top-p.
 

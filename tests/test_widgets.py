@@ -10,6 +10,7 @@ import traitlets
 
 from tfcourse import widgets
 from tfcourse.bpe import Tokenizer, merge_lines, readable, split_text, train_tokenizer
+from tfcourse.generation import Sampler
 from tfcourse.position import Rotary, sinusoids
 from tfcourse.widgets import (
     AttentionPlayground,
@@ -19,6 +20,7 @@ from tfcourse.widgets import (
     Directions,
     HeadsSideBySide,
     MergeStepper,
+    NextToken,
     RotaryScore,
     SoftLookup,
     SoftmaxTemperature,
@@ -545,3 +547,50 @@ def test_lines_that_are_no_merges_are_refused_by_number(lines, number):
 def test_a_step_that_the_text_does_not_have_is_refused(step):
     with pytest.raises(ValueError, match=f"step must be from 0 to 7; got {step}"):
         MergeStepper(step=step).still()
+
+
+def with_logits(n=40, **settings):
+    logits = np.random.default_rng(1).normal(scale=3, size=n).round(2).tolist()
+    cases = [{"prompt": "a", "logits": [0.0] * n}, {"prompt": "b", "logits": logits}]
+    return NextToken(tokens=[f"t{i}" for i in range(n)], cases=cases, **settings)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (5, 1.0), (0, 0.7), (9, 0.8)])
+def test_the_next_token_is_that_of_the_packages_sampler(temperature, top_k, top_p):
+    figure = with_logits(chosen=1, temperature=temperature, top_k=top_k, top_p=top_p)
+    sampler = Sampler(temperature, top_k=top_k or None, top_p=top_p)
+    logits = torch.tensor([figure.cases[1]["logits"]], dtype=torch.float64)
+    expected = sampler.probabilities(logits, torch.zeros(1, 0, dtype=torch.long))[0]
+    np.testing.assert_allclose(figure.chances(), expected, atol=1e-12)
+    assert np.array_equal(figure.chances() > 0, expected.numpy() > 0)
+    best = np.argsort(-np.array(figure.cases[1]["logits"]))[:10]
+    np.testing.assert_allclose(drawn(figure), figure.chances()[best])
+
+
+def test_paris_has_its_quoted_probabilities_at_a_hidden_temperature():
+    figure = NextToken(temperature=2.87)
+    paris, london, city, _ = figure.chances()
+    assert london / paris == pytest.approx(0.06 / 0.82, abs=1e-3)
+    assert city / paris == pytest.approx(0.03 / 0.82, abs=5e-3)
+    figure.temperature = 1.0
+    assert figure.chances()[0] == pytest.approx(0.999, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"chosen": 2}, "chosen must be from 0 to 1; got 2"),
+        ({"tokens": ["one"]}, r"1 tokens need as many logits; got \(40,\)"),
+        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"top_k": -1}, "got 1.0, -1, 1.0"),
+        ({"top_p": 0.0}, "top_p above 0 and at most 1"),
+        ({"top_p": 1.5}, "got 1.0, 0, 1.5"),
+    ],
+)
+def test_a_next_token_that_does_not_fit_is_refused(given, words):
+    figure = with_logits()
+    for name, value in given.items():
+        setattr(figure, name, value)
+    with pytest.raises(ValueError, match=words):
+        figure.still()

@@ -12,6 +12,7 @@ FIGURES = {
     "Directions": ("dog + ", 4),
     "HeadsSideBySide": ("head 0 looks at", 1),
     "MergeStepper": ("bytes per piece", 1),
+    "NextToken": ("after the cut", 3),
     "RotaryScore": ("Query at ", 4),
     "RowLookup": ("The product is", 3),
     "SoftLookup": ("The answer is a mixture", 2),
@@ -568,3 +569,27 @@ def test_the_pieces_of_a_long_word_fit_a_telephone(open_figure, page):
         view = box.get_by_role("list")
         assert view.evaluate("(e) => e.scrollWidth - e.clientWidth") <= 0
         assert view.bounding_box()["height"] < 400
+
+
+def test_the_tail_is_cut_and_another_prompt_is_chosen(open_figure):
+    box = open_figure("NextToken")
+    told, rows = box.get_by_role("status"), box.locator("svg g[data-kept]")
+    for name in ("top-k", "top-p"):
+        box.get_by_label(name).press("End")
+    expect(told).to_contain_text("top-k off, top-p 1.00, 2048 tokens are left of 2048")
+    expect(box.locator("g[data-kept='false']")).to_have_count(0)
+    box.get_by_label("top-k").press("Home")
+    expect(told).to_contain_text("top-k 1, top-p 1.00, 1 token is left of 2048")
+    expect(told).to_contain_text("has 100.0 %")
+    expect(box.locator("g[data-kept='true']")).to_have_count(1)
+    box.get_by_label("top-k").press("End")
+    box.get_by_label("top-p").press("Home")
+    expect(told).to_contain_text("top-p 0.05")
+    expect(rows).to_have_count(11)  # ten tokens, and the others
+    expect(rows.last).to_contain_text("cut")
+    prompts = box.get_by_role("group", name="prompt").get_by_role("button")
+    expect(prompts.first).to_have_attribute("aria-pressed", "true")
+    before = told.inner_text()
+    prompts.last.press("Enter")
+    expect(prompts.last).to_have_attribute("aria-pressed", "true")
+    expect(told).not_to_have_text(before)

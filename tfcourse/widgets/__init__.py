@@ -26,6 +26,7 @@ __all__ = [
     "Directions",
     "HeadsSideBySide",
     "MergeStepper",
+    "NextToken",
     "RotaryScore",
     "RowLookup",
     "SoftLookup",
@@ -38,9 +39,9 @@ __all__ = [
 HERE = Path(__file__).parent
 
 
-def _module(name: str) -> str:
-    """The ES module of one figure: what all of them share, then its own text."""
-    return "\n".join((HERE / f).read_text("utf-8") for f in ("_common.js", name))
+def _module(*names: str) -> str:
+    """The ES module of one figure: what all or some of them share, then its own text."""
+    return "\n".join((HERE / f).read_text("utf-8") for f in ("_common.js", *names))
 
 
 class InteractiveFigure(anywidget.AnyWidget):
@@ -367,7 +368,7 @@ class SoftmaxTemperature(InteractiveFigure):
     Rescaled is score / sum of the scores, where that sum is not 0.
     """
 
-    _esm = _module("softmax_temperature.js")
+    _esm = _module("_softmax.js", "softmax_temperature.js")
     scores = traitlets.List([2.0, 1.0, 0.0]).tag(sync=True)
     temperature = traitlets.Float(1.0).tag(sync=True)
 
@@ -852,4 +853,65 @@ class MergeStepper(InteractiveFigure):
             [[(faces[i], str(i)) for i in word] for word in words],
             title=f"step {self.step}: {size} bytes in {count} pieces",
             marked=[str(made)] if self.step else [],
+        )
+
+
+class NextToken(InteractiveFigure):
+    """The distribution of the next token under temperature, top-k and top-p.
+
+    `cases` are {"prompt", "logits"}, one logit for each of `tokens`; shown is number
+    `chosen`. `top_k` 0 and `top_p` 1 leave nothing out. ValueError for what does not fit.
+    """
+
+    _esm = _module("_softmax.js", "next_token.js")
+    tokens = traitlets.List([" Paris", " London", " city", " banana"]).tag(sync=True)
+    cases = traitlets.List(
+        [{"prompt": "The capital of France is", "logits": [12.3, 4.8, 3.1, -2.0]}]
+    ).tag(sync=True)
+    chosen = traitlets.Int(0).tag(sync=True)
+    temperature = traitlets.Float(1.0).tag(sync=True)
+    top_k = traitlets.Int(0).tag(sync=True)
+    top_p = traitlets.Float(1.0).tag(sync=True)
+
+    def logits(self) -> np.ndarray:
+        """The scores of the chosen case, one for each token."""
+        if not 0 <= self.chosen < len(self.cases):
+            raise ValueError(
+                f"chosen must be from 0 to {len(self.cases) - 1}; got {self.chosen}"
+            )
+        logits = np.array(self.cases[self.chosen]["logits"])
+        if logits.shape != (len(self.tokens),):
+            raise ValueError(
+                f"{len(self.tokens)} tokens need as many logits; got {logits.shape}"
+            )
+        return logits
+
+    def chances(self) -> np.ndarray:
+        """The probabilities that are left, one for each token."""
+        if self.temperature <= 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
+            raise ValueError(
+                "temperature must be above 0, top_k 0 or more, top_p above 0 and at "
+                f"most 1; got {self.temperature}, {self.top_k}, {self.top_p}"
+            )
+        logits = self.logits()
+        powers = np.exp((logits - logits.max()) / self.temperature)
+        if 0 < self.top_k < len(logits):
+            powers[logits < np.sort(logits)[-self.top_k]] = 0
+        order = np.argsort(-powers, kind="stable")
+        before = np.cumsum(powers[order]) - powers[order]
+        if self.top_p < 1:
+            powers[order[before >= self.top_p * powers.sum()]] = 0
+        return powers / powers.sum()
+
+    def still(self) -> Figure:
+        chances = self.chances()
+        best = np.argsort(-self.logits(), kind="stable")[:10]
+        left = np.count_nonzero(chances)
+        return figures.bars(
+            [self.tokens[i] for i in best],
+            chances[best],
+            xlabel=f"the likeliest tokens after “{self.cases[self.chosen]['prompt']}”",
+            ylabel="probability",
+            title=f"T = {self.temperature:g}: {left} of {len(chances)} tokens are left",
+            fmt=".2f",
         )

@@ -1,13 +1,18 @@
 """Using the book: figures by keyboard and pointer, without scripts, on paper; search."""
 
+import re
+
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import expect
+from visit import AXE, SERIOUS
 
 # What each figure says first, and how many sliders it has.
 FIGURES = {
     "AttentionPlayground": ("Press a word to let it ask", 2),
     "BlockTraveller": ("cosine to the vector that came in", 1),
     "ClockHands": ("A step turns hand 0", 2),
+    "CodeModel": ("The model is not loaded yet", 0),  # test_code_model.py moves them
     "CommandTranslator": ("a command of your own can be typed", 1),
     "Directions": ("dog + ", 4),
     "HeadsSideBySide": ("head 0 looks at", 1),
@@ -614,3 +619,67 @@ def test_the_tail_is_cut_and_another_prompt_is_chosen(open_figure):
     prompts.last.press("Enter")
     expect(prompts.last).to_have_attribute("aria-pressed", "true")
     expect(told).not_to_have_text(before)
+@pytest.mark.parametrize("way", ["server", "disk"])
+def test_a_model_of_code_is_loaded_at_a_click_and_writes(way, page, address, book):
+    base = address if way == "server" else f"{book.as_uri()}/"
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.goto(base + pages_with(book, "CodeModel")[0])
+    for host in page.locator(".tfc-host").all():
+        host.scroll_into_view_if_needed()
+        expect(host).to_have_attribute("data-state", "ready")
+    box = page.locator(".tfc-code")
+    told, field = box.get_by_role("status"), box.get_by_role("textbox")
+    expect(field).to_have_value(re.compile(r"^def scale\(values, factor\): return "))
+    expect(box.get_by_role("slider")).to_have_count(0)
+    heavy = re.compile(r"/CodeModel-[0-9a-f]{8}\.js$")
+    assert not any(map(heavy.search, requests))
+    box.get_by_role("button", name="load the model").press("Enter")
+    expect(told).to_contain_text("likeliest: “", timeout=20_000)
+    (script,) = filter(heavy.search, requests)
+    assert (book / "_static" / "figures" / script.rpartition("/")[2]).is_file()
+    rows = box.locator("tbody tr")
+    expect(rows).to_have_count(8)
+    field.fill("for i in")
+    expect(told).to_contain_text("After “␣in”, likeliest: “")
+    chances = [
+        float(c.strip("<> ")) for c in box.locator("td:nth-child(3)").all_inner_texts()
+    ]
+    assert chances == sorted(chances, reverse=True) and 0 < sum(chances) <= 1.01
+    box.get_by_role("button", name="complete the line").press("Enter")
+    expect(told).to_contain_text("Wrote", timeout=20_000)
+    written = field.input_value()
+    assert written.startswith("for i in") and len(written) > len("for i in")
+    tokens = box.locator("[data-place]").count()
+    box.get_by_role("slider", name="token").press("Home")
+    expect(told).to_contain_text("After “for”, likeliest")
+    assert tokens > 3
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    page.evaluate(AXE_SCRIPT)
+    assert [found for found in page.evaluate(AXE) if found[1] in SERIOUS] == []
+    assert all(url.startswith((base, "data:")) for url in requests)
+
+
+@pytest.mark.parametrize("what", ["cut", "missing", "no script"])
+def test_a_model_that_does_not_come_whole_is_told_and_tried_again(
+    what, open_figure, page
+):
+    def answer(route):
+        if what == "missing":
+            return route.abort()
+        body = route.fetch().text()
+        end = '";' if what == "cut" else ""
+        route.fulfill(body=body[:400_000] + end, content_type="text/javascript")
+
+    open_figure("CodeModel")
+    box = page.locator(".tfc-code")
+    told, load = box.get_by_role("status"), box.get_by_role("button", name="load")
+    page.route("**/CodeModel-*.js", answer)
+    load.click()
+    expect(told).to_contain_text("The model could not be loaded: ", timeout=20_000)
+    why = {"missing": "did not come", "no script": "nothing in it"}
+    expect(told).to_contain_text(why.get(what, r" bytes. Try again"))
+    page.unroute("**/CodeModel-*.js")
+    load.click()
+    expect(told).to_contain_text("likeliest: “", timeout=20_000)

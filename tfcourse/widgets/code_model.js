@@ -1,7 +1,7 @@
 // A language model of code that runs here: its tokens, what may come next, and where it looks.
 const HERE = document.currentScript?.src ?? ""; // beside this lies the model, in a page
 const LONGEST = 20000; // characters that can be typed
-const SLICE = 30; // milliseconds of work, then the page gets its turn
+const SLICE = 50; // milliseconds of work, then the page gets its turn
 const ROWS = 8; // of the table
 const MANY = 100; // tokens at a time
 
@@ -176,12 +176,17 @@ function render({ model, el }) {
   const maps = h(
     "div",
     {},
-    h("p", { class: "tfc-axis tfc-code-maps" }, "The tokens; blue: where the underlined one looks, the darker the more. Press one to stand there."),
+    h("p", { class: "tfc-axis tfc-code-maps" }, "The tokens; the bluer, the more the underlined one takes from it. Press one to stand there."),
     dials,
     seen,
   );
   const code = h("label", { class: "tfc-code-label" }, "code", field);
   box.append(code, before, says, cut, chart.whole);
+
+  /** While the model writes, the field cannot be typed in: both would be mixed. */
+  function setWriting(now) {
+    field.readOnly = writing = now;
+  }
 
   /** The places in the slice of the text that the model sees. */
   const limit = () => machine.reader.config.context_length;
@@ -260,7 +265,7 @@ function render({ model, el }) {
 
   async function typed() {
     const mine = ++job;
-    writing = false;
+    setWriting(false);
     shown = field.value;
     [chosen, next] = [-1, []];
     if (model.get("text") !== shown) {
@@ -284,7 +289,7 @@ function render({ model, el }) {
   }
 
   async function finish(what) {
-    writing = false;
+    setWriting(false);
     spell();
     model.set("text", shown);
     model.save_changes();
@@ -295,9 +300,12 @@ function render({ model, el }) {
   /** Write tokens, at most so many, or to the end of the line. */
   async function compose(most, line = false) {
     const mine = ++job;
-    writing = true;
+    setWriting(true);
     chosen = -1;
-    if (most > 1) say("Writing …");
+    if (most > 1) {
+      showButtons();
+      say("Writing …");
+    }
     let until = performance.now() + SLICE;
     const begin = ids.length;
     while (ids.length - begin < most) {
@@ -332,13 +340,17 @@ function render({ model, el }) {
     cut.hidden = !gone;
   }
 
+  function showButtons() {
+    for (const [key, control] of Object.entries(write))
+      able(control, key === "stop" ? writing : key === "again" ? field.value !== start : !writing && ids.length > 0);
+  }
+
   function show(what = "") {
     showCut();
     if (!machine) return showRecorded();
     const { reader } = machine;
     if (reader.ids.length < ids.length - from()) return; // it still reads
-    for (const [key, control] of Object.entries(write))
-      able(control, key === "stop" ? writing : key === "again" ? field.value !== start : !writing && ids.length > 0);
+    showButtons();
     places.show();
     if (!ids.length) {
       next = [];
@@ -358,6 +370,9 @@ function render({ model, el }) {
     const names = part.map(name);
     const breaks = part.map((id) => machine.tokenizer.pieces[id].includes(10));
     seen.replaceChildren(...tokens(names, breaks, weights, place));
+    const { offsetTop, offsetHeight } = seen.querySelector(".tfc-code-here");
+    const hidden = offsetTop < seen.scrollTop || offsetTop + offsetHeight > seen.scrollTop + seen.clientHeight;
+    if (hidden) seen.scrollTop = offsetTop + offsetHeight - seen.clientHeight / 2;
     if (writing) return;
     const following = part[place + 1];
     const came = following === undefined ? null : { name: quote(names[place + 1]), chance: plain[following] };

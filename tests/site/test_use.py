@@ -619,6 +619,8 @@ def test_the_tail_is_cut_and_another_prompt_is_chosen(open_figure):
     prompts.last.press("Enter")
     expect(prompts.last).to_have_attribute("aria-pressed", "true")
     expect(told).not_to_have_text(before)
+
+
 @pytest.mark.parametrize("way", ["server", "disk"])
 def test_a_model_of_code_is_loaded_at_a_click_and_writes(way, page, address, book):
     base = address if way == "server" else f"{book.as_uri()}/"

@@ -57,7 +57,7 @@ def keep_min_p(logits: Tensor, p: float) -> Tensor:
     """The tokens at least p times as likely as the likeliest.
 
     logits: (..., n)  ->  (..., n), -inf outside. ValueError for a p outside 0 to 1.
-    Source: Nguyen et al. (2025), section 3.
+    Source: Nguyen et al. (2024), section 3.
 
     >>> keep_min_p(torch.tensor([0.6, 0.3, 0.1]).log(), 0.4).exp()
     tensor([0.6000, 0.3000, 0.0000])

@@ -2,7 +2,7 @@
 
 from tools.experiments import chapter_cells, run
 
-CELLS = "setup text naive scaled"
+CELLS = "setup setup-course text naive scaled"
 WIDTHS = (32, 64, 128, 256)
 STEPS = (100, 300, 1000, 3000)  # of 512 tokens, each a run of its own
 

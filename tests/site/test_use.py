@@ -601,7 +601,7 @@ def test_the_tail_is_cut_and_another_prompt_is_chosen(open_figure):
     box = open_figure("NextToken")
     told, rows = box.get_by_role("status"), box.locator("svg g[data-kept]")
     for name in ("top-k", "top-p"):
-        box.get_by_label(name).press("End")
+        box.get_by_role("slider", name=name).press("End")
     expect(told).to_contain_text("top-k off, top-p 1.00, 2048 tokens are left of 2048")
     expect(box.locator("g[data-kept='false']")).to_have_count(0)
     box.get_by_role("slider", name="top-k").press("Home")

@@ -26,6 +26,12 @@ COUNTS = (
 )
 
 
+def require_count(name: str, value: int) -> None:
+    """Raise ValueError, with name and value, unless it is a whole number above 0."""
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{name} must be a whole number above 0; got {value!r}")
+
+
 def require_division(whole: str, a: int, part: str, b: int) -> None:
     """Raise ValueError, with both names and values, unless b divides a."""
     if a % b:
@@ -68,11 +74,7 @@ class GPTConfig:
         if self.d_ff is None:
             object.__setattr__(self, "d_ff", 4 * self.d_model)
         for name in COUNTS:
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ValueError(
-                    f"{name} must be a whole number above 0; got {value!r}"
-                )
+            require_count(name, getattr(self, name))
         require_division("d_model", self.d_model, "n_heads", self.n_heads)
         require_division("n_heads", self.n_heads, "n_kv_heads", self.n_kv_heads)
         if self.position == "rotary":

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from tfcourse.gpt import GPT, GPTConfig
+from tfcourse.gpt import GPT, GPTConfig, require_count, require_division
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,8 @@ class Recipe:
 
     def __post_init__(self):
         for name in ("steps", "batch", "micro_batches"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ValueError(
-                    f"{name} must be a whole number above 0; got {value!r}"
-                )
-        if self.batch % self.micro_batches:
-            raise ValueError(
-                "batch must be divisible by micro_batches; "
-                f"got batch={self.batch}, micro_batches={self.micro_batches}"
-            )
+            require_count(name, getattr(self, name))
+        require_division("batch", self.batch, "micro_batches", self.micro_batches)
         for name in ("lr", "max_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0; got {getattr(self, name)}")

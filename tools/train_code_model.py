@@ -41,7 +41,7 @@ RECIPE = Recipe(steps=3000, batch=8, lr=2e-3, warm_up=100, floor=0.05)
 
 
 def trained(ids, path):
-    """The model after all steps, and the processor seconds of those made now."""
+    """The model after all steps; those of an earlier run are not made again."""
     model = initialize_gpt(GPT(CONFIG), torch.Generator().manual_seed(RECIPE.seed))
     bar = tqdm(total=RECIPE.steps, unit="step", mininterval=10)
 

@@ -14,12 +14,12 @@ from tfcourse.data.corpus import load_corpus
 from tfcourse.gpt import stored_gpt
 
 
-def _telling(make, draw):
+def _telling(make, draw, rtol=1e-4, atol=1e-6):
     """The first of make(draw) in which no two mistakes, and no right answer, look alike."""
     while True:
         given, want, told = make(draw)
         answers = [want, *told.values()]
-        if all(difference(a, b, 1e-4, 1e-6) for a, b in combinations(answers, 2)):
+        if all(difference(a, b, rtol, atol) for a, b in combinations(answers, 2)):
             return given, want, told
 
 
@@ -247,11 +247,8 @@ def _number_from(found, name):
 def _(answer, draw):
     says = "Of all temperatures, the one with the largest Σ counts · ln p."
     for T in (draw.uniform(0.4, 0.6), draw.uniform(1.6, 2.4), draw.uniform(0.7, 1.3)):
-        while True:  # until no two mistakes are near each other
-            given, want, told = _drawn_case(draw, T)
-            apart = [want, *told.values()]
-            if all(difference(a, b, 0.01, 0) for a, b in combinations(apart, 2)):
-                break
+        case = partial(_drawn_case, T=T)
+        given, want, told = _telling(case, draw, rtol=0.01, atol=0)
         got = _number_from(answer.temperature(*given), "temperature")
         if not difference(got, want, 1e-3, 0):
             continue

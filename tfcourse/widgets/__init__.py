@@ -46,7 +46,6 @@ HERE = Path(__file__).parent
 
 
 def _module(*names: str) -> str:
-    """The ES module of one figure: what all of them share, then its own text."""
     """The ES module of one figure: what all or some of them share, then its own text."""
     return "\n".join((HERE / f).read_text("utf-8") for f in ("_common.js", *names))
 
@@ -379,7 +378,7 @@ class SoftmaxTemperature(InteractiveFigure):
     Rescaled is score / sum of the scores, where that sum is not 0.
     """
 
-    _esm = _module("_softmax.js", "softmax_temperature.js")
+    _esm = _module("_lens.js", "_softmax.js", "softmax_temperature.js")
     scores = traitlets.List([2.0, 1.0, 0.0]).tag(sync=True)
     temperature = traitlets.Float(1.0).tag(sync=True)
 
@@ -506,7 +505,7 @@ class RotaryScore(InteractiveFigure):
     from 0 to 63; the part of the score that `pair` adds is shown too, none for -1.
     """
 
-    _esm = _module("rotary_score.js")
+    _esm = _module("_lens.js", "rotary_score.js")
     query = traitlets.List([1.0, 0.0] * 16).tag(sync=True)
     key = traitlets.List([1.0, 0.0] * 16).tag(sync=True)
     width = traitlets.Int(16).tag(sync=True)
@@ -983,7 +982,7 @@ class LearningRateSchedule(InteractiveFigure):
     `noise` of 1 to 100 is drawn. Beside it: the same noise at the rate `lr` throughout.
     """
 
-    _esm = _module("learning_rate_schedule.js")
+    _esm = _module("_lens.js", "learning_rate_schedule.js")
     steps = traitlets.Int(200).tag(sync=True)
     warm_up = traitlets.Int(30).tag(sync=True)
     floor = traitlets.Float(0.1).tag(sync=True)
@@ -1033,8 +1032,8 @@ class LearningRateSchedule(InteractiveFigure):
             "full rate": [self.lr] * self.steps,
             "schedule": self.rates(),
         }.items():
-            (height,), _ = self.ends(rates, [self.noise])
             way = self.walk(rates, [self.noise])[:, 0]
+            height = _two_valleys(way[-1])[0] - _two_valleys(DEEP)[0]
             groups[f"{name}: ends at {height:.2f}"] = (
                 lambda x, y: _two_valleys(np.stack([x, y], axis=-1))[0],
                 way,
@@ -1049,7 +1048,7 @@ class NextToken(InteractiveFigure):
     `chosen`. `top_k` 0 and `top_p` 1 leave nothing out. ValueError for what does not fit.
     """
 
-    _esm = _module("_softmax.js", "next_token.js")
+    _esm = _module("_lens.js", "_softmax.js", "next_token.js")
     tokens = traitlets.List([" Paris", " London", " city", " banana"]).tag(sync=True)
     cases = traitlets.List(
         [{"prompt": "The capital of France is", "logits": [12.3, 4.8, 3.1, -2.0]}]

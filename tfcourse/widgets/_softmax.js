@@ -17,16 +17,6 @@ const number = (x, digits) =>
 const two = (x) => number(x, 2);
 const one = (x) => number(x, 1);
 
-/** A model for a slider that shows a part of a trait, or the trait on another scale. */
-function lens(model, trait, look, put) {
-  return {
-    get: () => look(model.get(trait)),
-    set: (_, value) => model.set(trait, put(value)),
-    on: (_, listener) => model.on(`change:${trait}`, listener),
-    save_changes: () => model.save_changes(),
-  };
-}
-
 /** The temperature, from 0.1 to 10, on a logarithmic scale. */
 function temperatureSlider(model) {
   const put = (power) => Number((10 ** power).toPrecision(3));

@@ -203,16 +203,6 @@ function sentence({ steps, warm_up: warmUp, floor, lr, noise: given }, mine, ste
   );
 }
 
-/** A model for a slider that shows a trait on another scale. */
-function lens(model, trait, look, put) {
-  return {
-    get: () => look(model.get(trait)),
-    set: (_, value) => model.set(trait, put(value)),
-    on: (_, listener) => model.on(`change:${trait}`, listener),
-    save_changes: () => model.save_changes(),
-  };
-}
-
 function sliders(model) {
   const put = (power) => Number((10 ** power).toPrecision(2));
   const rate = { trait: "power", label: "highest rate", min: -2, max: -0.3, step: 0.1 };

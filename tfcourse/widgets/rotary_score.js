@@ -168,16 +168,6 @@ function point(holder, model) {
     holder.addEventListener(end, () => holder.removeEventListener("pointermove", move));
 }
 
-/** A model for a slider that shows a trait on another scale. */
-function lens(model, trait, look, put) {
-  return {
-    get: () => look(model.get(trait)),
-    set: (_, value) => model.set(trait, put(value)),
-    on: (_, listener) => model.on(`change:${trait}`, listener),
-    save_changes: () => model.save_changes(),
-  };
-}
-
 function baseSlider(model) {
   const put = (power) => Number((10 ** power).toPrecision(3));
   const field = { trait: "power", label: "base", min: 0.5, max: 6, step: 0.25 };

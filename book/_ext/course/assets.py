@@ -62,8 +62,9 @@ def figure_scripts(name: str, figure: type[InteractiveFigure]) -> dict[str, str]
 
     The name of the data tells their content, so that a browser keeps none that are old.
     """
-    settings, scripts = figure().settings(), {}
-    if content := figure().heavy():
+    made, scripts = figure(), {}
+    settings = made.settings()
+    if content := made.heavy():
         script = f"{name}-{sha256(content).hexdigest()[:8]}.js"
         scripts[script] = data_script(name, content)
         settings |= {"data_script": script, "data_bytes": len(scripts[script])}

@@ -414,7 +414,8 @@ class PagedText:
 
     def missing(self, n: int) -> int:
         """How many more blocks n more tokens need."""
-        return -(-(self.length + n) // self.pool.block_size) - len(self.blocks)
+        blocks = -(-(self.length + n) // self.pool.block_size)
+        return max(0, blocks - len(self.blocks))
 
     def advance(self, n: int) -> None:
         """n more tokens have their keys and values: blocks that are full become known."""
@@ -461,13 +462,13 @@ class PagedStep:
             x.ids[x.length : x.length + n] for x, n in zip(texts, counts, strict=True)
         ]
         self.ids = filled_up(rows).to(device)
-        self.table = filled_up([text.blocks for text in texts])  # (b, blocks)
-        block = self.table.gather(1, self.positions // pool.block_size)
+        table = filled_up([text.blocks for text in texts])  # (b, blocks of the longest)
+        block = table.gather(1, self.positions // pool.block_size)
         slots = block * pool.block_size + self.positions % pool.block_size
         real = steps < new
         self.write = slots[real].to(device)  # where each new token goes
         self.real = None if real.all() else real.flatten().nonzero()[:, 0].to(device)
-        self.s, self.table = s, self.table.to(device)
+        self.s, self.blocks = s, table.flatten().to(device)
         self.mask = None
         if len(steps) > 1 or (old != old[0]).any():  # else everyone sees everything
             self.mask = self.positions[:, None, :, None] >= torch.arange(s)
@@ -491,8 +492,9 @@ class PagedLayer:
         new = x.transpose(1, 2).flatten(0, 1)  # (b t, g, k)
         new = new if self.step.real is None else new[self.step.real]
         pages.flatten(0, 1).index_copy_(0, self.step.write, new)
-        texts = pages[self.step.table].flatten(1, 2)  # (b, blocks size, g, k)
-        return texts[:, : self.step.s].transpose(1, 2)
+        read = pages.index_select(0, self.step.blocks)
+        read = read.reshape(len(x), -1, *pages.shape[2:])  # (b, blocks size, g, k)
+        return read[:, : self.step.s].transpose(1, 2)
 
     def update(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         return self.through(self.k, k), self.through(self.v, v), self.step.mask

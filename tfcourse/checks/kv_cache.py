@@ -8,7 +8,6 @@ from itertools import combinations, product
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from tfcourse.checks import Finding, Mistake, close, describe, exercise
 from tfcourse.checks.compare import difference, measured
@@ -16,13 +15,15 @@ from tfcourse.data.corpus import load_corpus
 from tfcourse.gpt import stored_gpt
 
 
-def _intensity(batch, n_heads, n_kv_heads, s=48, k=16):
-    """Operations of one step of attention for each byte of 2-byte keys and values."""
-    keys, values = torch.zeros(2, batch, n_kv_heads, s, k)
-    q = torch.zeros(batch, n_kv_heads, n_heads // n_kv_heads, k)
-    with FlopCounterMode(display=False) as counter:
-        (q @ keys.mT).softmax(dim=-1) @ values
-    return counter.get_total_flops() / (2 * (keys.numel() + values.numel()))
+def _intensity(texts, n_heads, n_kv_heads, s=20, k=4):
+    """Operations of a step of attention for each byte of 2-byte keys and values, counted."""
+    operations, read = 0, set()
+    for text, head, position in product(range(texts), range(n_heads), range(s)):
+        operations += (
+            2 * k + 2 * k
+        )  # a product and a sum for each number: q · k, and w v
+        read.add((text, head * n_kv_heads // n_heads, position))
+    return operations / (len(read) * 2 * k * 2)
 
 
 @exercise(
@@ -52,7 +53,7 @@ def _(answer, draw):
     if chosen in replies:
         raise Mistake(replies[chosen])
     return (
-        f"Counted by PyTorch: {before:g} operation for each byte at first, {texts:g} with "
+        f"Counted one by one: {before:g} operation for each byte at first, {texts:g} with "
         f"16 texts, {heads:g} with a quarter of the key/value heads. In attention it is the "
         "queries for each key that count; in the matrices it is the texts of a batch."
     )
@@ -132,7 +133,9 @@ def _bytes_case(draw):
             lambda x, n: _held(x, x.get("window", n)),
         ),
         "The other way round: of the window and the text, the *shorter* is what is "
-        "kept.": _bytes(*given, lambda x, n: _held(x, max(n, x.get("window", n)))),
+        "kept.": _bytes(
+            *given, lambda x, n: _held(x | {"window": None}, max(n, x.get("window", n)))
+        ),
         "Each text has a window of its own: take the minimum for each, then the sum.": (
             _bytes(*given, _window_of_all(layers, lengths))
         ),
@@ -425,7 +428,7 @@ def _through(q, back, given):
 )
 def _(answer, draw):
     g, k = 2, 5
-    for lengths, sizes in (([4, 6, 2], [6, 1, 1, 3, 1]), ([1, 5, 3, 2], [5, 2, 1])):
+    for lengths, sizes in (([4, 6, 2], [6, 4, 1, 7]), ([1, 5, 3, 2], [5, 2, 1])):
         b, n = len(lengths), sum(sizes)
         q, keys, values = (draw.normal(b, g, n, k) for _ in range(3))
         pieces = [x.split(sizes, dim=2) for x in (keys, values)]
@@ -458,27 +461,25 @@ def _(answer, draw):
 
 def _one_round(p, q):
     """Chances of 1 to m + 1 tokens, and what a refused one is replaced from: by counting."""
-    m, n = q.shape
-    lengths = torch.zeros(m + 1, dtype=torch.double)
+    (m, n), after, drafts = q.shape, p.tolist(), q.tolist()
+    lengths = [0.0] * (m + 1)
     for drafted in product(range(n), repeat=m):
-        chance = math.prod(float(q[i, x]) for i, x in enumerate(drafted))
+        chance = math.prod(drafts[i][x] for i, x in enumerate(drafted))
         for i, x in enumerate(drafted):
-            keep = min(1.0, float(p[i, x] / q[i, x])) if q[i, x] > 0 else 1.0
-            lengths[i] += chance * (1 - keep)
-            chance *= keep
+            ratio = after[i][x] / drafts[i][x] if drafts[i][x] > 0 else 1.0
+            lengths[i] += chance * (1 - min(1.0, ratio))
+            chance *= min(1.0, ratio)
         lengths[m] += chance
-    kept = torch.tensor(
-        [
-            [
-                min(float(p[i, x]), float(q[i, x])) for x in range(n)
-            ]  # drawn, and it stands
-            for i in range(m)
-        ]
-    ).double()
-    # what is missing for x to come with its chance p, shared out among the refused
-    missing, refused = p[:-1] - kept, 1 - kept.sum(dim=1, keepdim=True)
-    never = refused < 1e-9
-    return lengths, torch.where(never, p[:-1], missing / refused.masked_fill(never, 1))
+    rest = []
+    for target, draft in zip(after, drafts, strict=False):
+        came = [min(a, b) for a, b in zip(target, draft, strict=True)]  # and stood
+        refused = 1 - sum(came)
+        if refused < 1e-9:
+            rest.append(target)
+        else:  # what is missing for each to come with its chance, among the refused
+            pairs = zip(target, came, strict=True)
+            rest.append([(a - b) / refused for a, b in pairs])
+    return torch.tensor(lengths).double(), torch.tensor(rest).double()
 
 
 def _lengths_from(alpha):
@@ -558,16 +559,19 @@ def _chances(draw, *shape):
 
 
 def _round_case(draw, m, n):
-    """p and q, for which no two mistakes look alike, and none gives NaNs."""
+    """p and q for which no two mistakes look alike, nor one like the right answer."""
     while True:
         p, q = _chances(draw, m + 1, n), _chances(draw, m, n)
+        if (p[:-1] <= q).all(dim=0).any():
+            continue
         want, told = _one_round(p, q), _round_mistakes(p, q)
         for right, wrongs in zip(want, told, strict=True):
             answers = [right, *wrongs.values()]
-            apart = all(
-                difference(a, b, 1e-3, 1e-4) for a, b in combinations(answers, 2)
+            pairs = combinations(answers, 2)
+            apart = not any(
+                torch.allclose(*pair, rtol=1e-3, atol=1e-4) for pair in pairs
             )
-            if not apart or any(a.isnan().any() for a in answers):
+            if not apart:
                 break
         else:
             return p, q, want, told

@@ -16,19 +16,19 @@ from tfcourse.kv_cache import accept, bytes_per_token, latent_bytes_per_token
 @wrong("13-1", says="What a batch shares are the *weights*")
 def the_batch_helps():
     """Takes attention for a matrix, which a batch shares."""
-    return {"prediction": "only A"}
+    return {"prediction": "16 texts"}
 
 
-@wrong("13-1", says="if no two texts share their keys")
-def both_help():
-    """Sees what sharing does, and thinks the same of a batch."""
-    return {"prediction": "both"}
+@wrong("13-1", says="the queries of four heads instead of one")
+def fewer_heads():
+    """Sees that heads share a key, and does not count the tokens of a pass."""
+    return {"prediction": "8 heads"}
 
 
-@wrong("13-1", says="how many queries meet a key while it is there")
-def nothing_helps():
-    """Thinks that fewer heads bring fewer operations too."""
-    return {"prediction": "neither"}
+@wrong("13-1", says="the same operations for half of the bytes")
+def smaller_numbers():
+    """Sees the bytes only."""
+    return {"prediction": "1 byte"}
 
 
 def counting(numbers, positions=None, texts=lambda lengths: lengths, each=None):
@@ -328,7 +328,7 @@ def fed_by(kind):
 
 def real(cache, s):
     columns = torch.arange(s)
-    return ((columns < cache.lengths) | (columns >= cache.widest))[:, None]
+    return ((columns < cache.lengths) | (columns >= cache.widest))[:, None, None]
 
 
 def good_mask(cache, t, s):
@@ -367,15 +367,21 @@ def without_the_padding():
             fill = lambda x: F.pad(x, (0, 0, 0, s - x.shape[2]), value=9.0)
             k, v = torch.stack([fill(row) for row in self.rows], dim=1)
             queries = torch.tensor(starts)[:, None] + torch.arange(t)
-            return k, v, queries[:, :, None] >= torch.arange(s)
+            return k, v, queries[:, None, :, None] >= torch.arange(s)
 
     return fed_by(PromptCache)
 
 
 @right("13-4")
-def with_an_axis_for_heads():
-    """Gives the mask an axis for the heads."""
-    return prompt_cache(lambda *given: good_mask(*given)[:, None])
+def the_same_for_all_heads():
+    """Repeats the mask for each head."""
+    return prompt_cache(lambda *given: good_mask(*given).expand(-1, 2, -1, -1))
+
+
+@wrong("13-4", says="three axes for one of heads")
+def without_an_axis_for_heads():
+    """Gives the mask as (b, t, s)."""
+    return prompt_cache(lambda *given: good_mask(*given)[:, 0])
 
 
 @wrong("13-4", says="Each goes on from its own length")
@@ -456,7 +462,8 @@ def as_if_without_padding():
 
     def mask(c, t, s):
         queries = (c.lengths + c.written - t if s > c.widest else 0) + torch.arange(t)
-        return (queries.expand(len(c.lengths), t))[:, :, None] >= torch.arange(s)
+        queries = queries.expand(len(c.lengths), t)
+        return queries[:, None, :, None] >= torch.arange(s)
 
     return prompt_cache(mask)
 
@@ -473,10 +480,10 @@ def a_mask_to_add():
     return prompt_cache(lambda *given: good_mask(*given).float().log())
 
 
-@wrong("13-4", says="texts and")
-def a_mask_of_one_query():
-    """Gives a mask for the last query only, without the axis of queries."""
-    return prompt_cache(lambda *given: good_mask(*given)[:, -1])
+@wrong("13-4", says="queries and")
+def a_mask_of_keys():
+    """Gives a mask (b, s): which keys are real."""
+    return prompt_cache(lambda c, t, s: real(c, s)[:, 0, 0])
 
 
 @wrong("13-4", says="write out which places it may see")
@@ -486,7 +493,7 @@ def forgets_the_first():
     def mask(c, t, s):
         seen = good_mask(c, t, s).clone()
         if s > c.widest:
-            seen[:, :, 0] = False
+            seen[..., 0] = False
         return seen
 
     return prompt_cache(mask)

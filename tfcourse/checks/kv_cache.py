@@ -14,48 +14,60 @@ from tfcourse.checks.compare import difference, measured
 from tfcourse.data.corpus import load_corpus
 from tfcourse.gpt import stored_gpt
 
+HEADS, BEFORE = 32, 200  # of queries; tokens that stand there
 
-def _intensity(texts, n_heads, n_kv_heads, s=20, k=4):
-    """Operations of a step of attention for each byte of 2-byte keys and values, counted."""
-    operations, read = 0, set()
-    for text, head, position in product(range(texts), range(n_heads), range(s)):
-        operations += (
-            2 * k + 2 * k
-        )  # a product and a sum for each number: q · k, and w v
-        read.add((text, head * n_kv_heads // n_heads, position))
-    return operations / (len(read) * 2 * k * 2)
+
+def _intensity(texts=1, n_kv_heads=HEADS, new=1, n_bytes=2):
+    """Operations for each byte when attention reads its keys and values, counted."""
+    meetings, read = 0, 0
+    for _ in range(texts):
+        kept = set()
+        for head, query in product(range(HEADS), range(BEFORE, BEFORE + new)):
+            seen = range(query + 1)
+            meetings += len(seen)  # of a query with a key, and then with its value
+            group = head * n_kv_heads // HEADS
+            kept.update((group, position) for position in seen)
+        read += len(kept)  # keys, and as many values
+    # a product and a sum for each number of a key, and of a value, whatever their width
+    return meetings * (2 + 2) / (read * (1 + 1) * n_bytes)
 
 
 @exercise(
     "13-1",
-    title="Work for each byte",
+    title="More work for each byte",
     kind="prediction",
     minutes=8,
     difficulty=1,
     points=2,
-    choices=("only A", "only B", "both", "neither"),
+    choices=("16 texts", "8 heads", "5 tokens", "1 byte"),
 )
 def _(answer, draw):
     chosen = answer.choice("prediction")
-    before, texts, heads = (
-        _intensity(*case) for case in ((1, 32, 32), (16, 32, 32), (1, 32, 8))
-    )
-    assert before == texts < heads
+    plain = _intensity()
+    changes = {
+        "16 texts": {"texts": 16},
+        "8 heads": {"n_kv_heads": 8},
+        "5 tokens": {"new": 5},
+        "1 byte": {"n_bytes": 1},
+    }
+    times = {name: _intensity(**change) / plain for name, change in changes.items()}
+    assert max(times, key=times.get) == "5 tokens"
     replies = {
-        "only A": "Sixteen texts bring sixteen times the queries. But each of them has keys "
-        "and values of its own, so sixteen times the bytes come too. What a batch "
-        "shares are the *weights*, and there are none in q · k.",
-        "both": "B, yes. With A there are sixteen times the operations; how many times the "
-        "bytes, if no two texts share their keys?",
-        "neither": "A changes nothing, yes: each text brings its own keys. With B, how many "
-        "queries meet a key while it is there, and how often was it read for that?",
+        "16 texts": "Sixteen times the queries; but each text has keys and values of its own, "
+        "so sixteen times the bytes come too. What a batch shares are the *weights*, and "
+        "there are none in q · k.",
+        "8 heads": "It helps: a key that has come from memory meets the queries of four "
+        "heads instead of one. How many meet it in each of the other cases?",
+        "1 byte": "It helps: the same operations for half of the bytes. Do the others bring "
+        "more than twice as many operations for each byte?",
     }
     if chosen in replies:
         raise Mistake(replies[chosen])
+    counted = ", ".join(f"{name} {n:.1f} times" for name, n in times.items())
     return (
-        f"Counted one by one: {before:g} operation for each byte at first, {texts:g} with "
-        f"16 texts, {heads:g} with a quarter of the key/value heads. In attention it is the "
-        "queries for each key that count; in the matrices it is the texts of a batch."
+        f"Counted one by one, after {BEFORE} tokens: {counted}. A key that has come from "
+        "memory meets as many queries as there are tokens in the pass, as a weight does. "
+        "So it is with a prompt, and with guesses that are checked together."
     )
 
 
@@ -413,11 +425,17 @@ def _through(q, back, given):
             if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
                 says = "The mask is a Boolean tensor, True where a query may look."
                 raise Mistake(says, seen=f"Got {describe(mask)}.", given=given)
-            mask = mask[:, None] if mask.ndim == 3 else mask
+            if mask.ndim == 3:
+                says = (
+                    "`attention` takes a mask of three axes for one of heads, queries and "
+                    "keys. Put in an axis of size 1 for the heads: (b, 1, t, s)."
+                )
+                seen = f"Got a mask of shape {tuple(mask.shape)}."
+                raise Mistake(says, seen=seen, given=given)
             shapes = [(b, 1, t, s), (b, piece.shape[1], t, s), (1, 1, t, s), (t, s)]
             if tuple(mask.shape) not in shapes:
-                says = f"For {t} queries of {b} texts and {s} keys the mask is {(b, t, s)}."
-                seen = f"Got shape {tuple(mask.shape)} (an axis for heads included)."
+                says = f"For {b} texts, {t} queries and {s} keys it is {(b, 1, t, s)}."
+                seen = f"Got a mask of shape {tuple(mask.shape)}."
                 raise Mistake(says, seen=seen, given=given)
         out.append(F.scaled_dot_product_attention(piece, keys, values, attn_mask=mask))
     return torch.cat(out, dim=2)

@@ -673,8 +673,8 @@ def _(answer, draw):
     close([lengths, rest], [torch.tensor([1.0, 0]), p[:1]], says=says, given=given)
     mean = float(want[0] @ torch.arange(1, m + 2).double())
     return (
-        "As going through all drafted texts finds. In the last case with chances, a round "
-        f"gives {mean:.2f} tokens on the average, for one pass of the target."
+        "As going through all drafted texts finds. In one of the examples a round gives "
+        f"{mean:.2f} tokens on the average, for one pass of the target."
     )
 
 

@@ -178,6 +178,12 @@ def test_a_module_with_an_import_is_refused():
         assets.as_expression("Dot", "const x = 1;")
 
 
+def test_the_style_of_the_page_has_that_of_every_figure():
+    style = assets.figure_style()
+    assert style.count("--tfc-blue: #0b62a8") == 1
+    assert ".tfc-fill-entry" in style and ".tfc-serve-list" in style
+
+
 @pytest.mark.parametrize("module", [assets, directives])
 def test_examples(module):
     failed, tried = doctest.testmod(module)

@@ -55,6 +55,13 @@ def figure_script(name: str, figure: type[InteractiveFigure]) -> str:
     )
 
 
+def figure_style() -> str:
+    """The style of all figures: what they share, and what some add to it."""
+    shared = InteractiveFigure._css
+    own = (figure._css.removeprefix(shared) for figure in figure_classes().values())
+    return shared + "".join(own)
+
+
 def mathjax_folder() -> Path:
     """Where the installed package keeps MathJax."""
     package = find_spec("sphinx-mathjax-offline")
@@ -74,7 +81,7 @@ def write_assets(app) -> None:
     for name, figure in figure_classes().items():
         script = static / FIGURES / f"{name}.js"
         script.write_text(figure_script(name, figure), encoding="utf-8")
-    (static / STYLE).write_text(InteractiveFigure._css, encoding="utf-8")
+    (static / STYLE).write_text(figure_style(), encoding="utf-8")
     for name in MATHJAX:
         source, target = mathjax_folder() / name, static / "mathjax" / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -552,7 +552,7 @@ def test_products_with_a_cache_and_without_are_those_of_the_package(call):
             3,
             (
                 "Step 3: “it” takes the place of “sat”, which is forgotten. Its query "
-                "reads 6 entries: the first 1 and the last 5. Without a cache, 8 keys "
+                "reads 6 entries: the first and the last 5. Without a cache, 8 keys "
                 "and values would be computed."
             ),
         ),
@@ -560,7 +560,7 @@ def test_products_with_a_cache_and_without_are_those_of_the_package(call):
             "blocks",
             2,
             (
-                "Step 2: New in the first text: “because” (block 1). The second text "
+                "Step 2: new in the first text: “because” (block 1). The second text "
                 "begins alike: block 0 is shared, 4 words are not computed again, 2 "
                 "are, into block 2."
             ),
@@ -569,7 +569,7 @@ def test_products_with_a_cache_and_without_are_those_of_the_package(call):
             "blocks",
             4,
             (
-                "Step 4: New in the first text: “was” (block 3, taken now). New in the "
+                "Step 4: new in the first text: “was” (block 3, taken now). New in the "
                 "second text: “then” (block 2)."
             ),
         ),
@@ -577,7 +577,7 @@ def test_products_with_a_cache_and_without_are_those_of_the_package(call):
             "blocks",
             7,
             (
-                "Step 7: The first text is done and gives its blocks back. Block 0 "
+                "Step 7: the first text is done and gives its blocks back. Block 0 "
                 "stays: the second text still reads it. New in the second text: “well” "
                 "(block 4)."
             ),

@@ -624,7 +624,7 @@ def test_a_calculation_is_set_by_keyboard(open_figure):
     told = box.get_by_role("status")
     lists = {
         name: box.get_by_label(name)
-        for name in ("model", "how many cards", "a weight", "a number in the cache")
+        for name in ("model", "how many cards", "weights in", "cache in")
     }
     lists["card"] = box.get_by_label("card", exact=True)
     for held in lists.values():
@@ -636,7 +636,7 @@ def test_a_calculation_is_set_by_keyboard(open_figure):
     lists["how many cards"].press("ArrowDown")
     lists["card"].select_option("H200")
     expect(told).to_contain_text("2 × H200")
-    for bits in ("a weight", "a number in the cache"):
+    for bits in ("weights in", "cache in"):
         lists[bits].select_option("8 bits")
     expect(told).to_contain_text("it fits into 282 GB")
     expect(told).to_contain_text("A step takes at least")

@@ -127,12 +127,15 @@ function entries(given, told) {
     const look = fresh.has(place) ? "new" : read.has(place) ? "read" : used ? "kept" : "free";
     const was = fresh.get(place);
     const gone = was === undefined || was === null ? null : words[was];
-    return { word: words[held.position], position: held.position, look, tag: gone ? `not ${gone}` : look };
+    return { word: words[held.position], position: held.position, look, tag: gone ? `was “${gone}”` : look };
   });
 }
 
 const grouped = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+const many = (count, one, more) => `${count} ${count === 1 ? one : more}`;
 const listed = (names) => names.join(names.length > 2 ? ", " : " and ");
+const blocksOf = (numbers) => `${numbers.length === 1 ? "block" : "blocks"} ${listed(numbers)}`;
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
 /** “it” (block 1), or (block 3, taken now). */
 function inBlock(given, told, { text, to, taken }) {
@@ -144,26 +147,25 @@ function inBlock(given, told, { text, to, taken }) {
 function sentenceOfBlocks(given, told) {
   const parts = [];
   const [first, second] = [0, 1].map((text) => told.passes.find((p) => p.text === text));
-  if (told.left.length) {
-    const whose = told.left[0] ? ["second", "first"] : ["first", "second"];
-    const kept = told.tables[1 - told.left[0]].filter((block, i) => i * given.block_size < given.prompt);
-    const shared = kept.filter((block) => told.places[block * given.block_size].text === told.left[0]);
-    parts.push(`The ${whose[0]} text is done and gives its blocks back.`);
-    if (shared.length) parts.push(`Block ${listed(shared)} stays: the ${whose[1]} text still reads it.`);
+  for (const text of told.left) {
+    const names = text ? ["second", "first"] : ["first", "second"];
+    const kept = told.tables[1 - text].filter((block) => told.places[block * given.block_size].text === text);
+    parts.push(`the ${names[0]} text is done and gives its blocks back.`);
+    const stay = kept.length === 1 ? "stays" : "stay";
+    if (kept.length) parts.push(`${capital(blocksOf(kept))} ${stay}: the ${names[1]} text still reads ${kept.length === 1 ? "it" : "them"}.`);
   }
   if (first?.from === 0)
-    parts.push(`The prompt of the first text, ${first.to} words, is computed into blocks ${listed(first.taken)}.`);
-  else if (first) parts.push(`New in the first text: ${inBlock(given, told, first)}.`);
-  if (second && second.to === given.prompt) {
-    const [n, rest] = [second.shared, second.to - second.from];
-    const blocks = listed(told.tables[1].slice(0, n / given.block_size));
-    parts.push(
-      n
-        ? `The second text begins alike: block ${blocks} is shared, ${n} words are not computed again, ${rest} are, into block ${listed(second.taken)}.`
-        : `The prompt of the second text, ${second.to} words, is computed into blocks ${listed(second.taken)}.`,
-    );
-  } else if (second) parts.push(`New in the second text: ${inBlock(given, told, second)}.`);
-  return parts.join(" ");
+    parts.push(`the prompt of the first text, ${many(first.to, "word", "words")}, is computed into ${blocksOf(first.taken)}.`);
+  else if (first) parts.push(`new in the first text: ${inBlock(given, told, first)}.`);
+  if (second?.to === given.prompt) {
+    const shared = told.tables[1].slice(0, second.shared / given.block_size);
+    const are = shared.length === 1 ? "is" : "are";
+    const whole = `the prompt of the second text, ${many(second.to, "word", "words")}, is computed into ${blocksOf(second.taken)}.`;
+    const rest = second.to - second.from;
+    const again = `${many(second.shared, "word is", "words are")} not computed again, ${rest} ${rest === 1 ? "is" : "are"}, into ${blocksOf(second.taken)}.`;
+    parts.push(shared.length ? `the second text begins alike: ${blocksOf(shared)} ${are} shared, ${again}` : whole);
+  } else if (second) parts.push(`new in the second text: ${inBlock(given, told, second)}.`);
+  return parts.map((part, i) => (i ? capital(part) : part)).join(" ");
 }
 
 function sentence(given, step) {
@@ -172,8 +174,11 @@ function sentence(given, step) {
   if (!step) return `Nothing is kept yet: there is room for ${room(given)} entries, a key and a value each.`;
   const says = `Step ${step}: `;
   if (kind === "blocks") return says + sentenceOfBlocks(given, told);
-  if (step === 1)
-    return `${says}the prompt, ${prompt} words, is read at once: ${prompt} keys and values are computed and kept.`;
+  if (step === 1) {
+    const kept = told.places.filter(Boolean).length;
+    const all = kept < prompt ? `, and ${kept} of them kept` : " and kept";
+    return `${says}the prompt, ${many(prompt, "word", "words")}, is read at once: ${many(prompt, "key and value is", "keys and values are")} computed${all}.`;
+  }
   const [{ to, seen }] = told.passes;
   const [[, was]] = told.fresh;
   const word = `“${words[to - 1]}”`;
@@ -181,8 +186,9 @@ function sentence(given, step) {
   if (kind === "whole")
     return `${says}only ${word} is new: one key and one value are computed, and its query reads all ${seen} entries. ${saved}`;
   const where = was === null ? `${word} is new and takes a free place.` : `${word} takes the place of “${words[was]}”, which is forgotten.`;
-  const kept = seen < to ? `: the first ${sinks} and the last ${window}` : "";
-  return `${says}${where} Its query reads ${seen} entries${kept}. ${saved}`;
+  const first = sinks === 1 ? "the first and " : sinks ? `the first ${sinks} and ` : "";
+  const kept = seen < to ? `: ${first}the last ${window}` : "";
+  return `${says}${where} Its query reads ${many(seen, "entry", "entries")}${kept}. ${saved}`;
 }
 
 /** One text as it is read: what is new, what is gone, what is still to come. */

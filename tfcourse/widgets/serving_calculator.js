@@ -156,8 +156,8 @@ function render({ model, el }) {
     list(model, "model", "model", names(model.get("models"), (shape) => shape.name)),
     list(model, "card", "card", names(model.get("cards"), ([name]) => name)),
     list(model, "count", "how many cards", numbers([1, 2, 4, 8, 16], String)),
-    list(model, "weight_bits", "a weight", bits([16, 8, 4])),
-    list(model, "cache_bits", "a number in the cache", bits([16, 8, 4, 2])),
+    list(model, "weight_bits", "weights in", bits([16, 8, 4])),
+    list(model, "cache_bits", "cache in", bits([16, 8, 4, 2])),
   );
   const sliders = h(
     "div",

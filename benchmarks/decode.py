@@ -28,14 +28,14 @@ VOCAB_SIZE, CONTEXT_LENGTH = 2048, 1024
 PROMPT, N_NEW, BATCH = 128, 256, 8
 SHORT, LONG, STEPS = 64, 512, 301  # tokens in the cache; steps that are timed
 GREEDY = Sampler(greedy=True)
+NO_END = {"bos_token_id": None, "eos_token_id": None}  # no text ends before its time
 
 
 def models(size):
     """The same GPT-2 twice, ours and theirs; wide weights, so that the text is lively."""
     torch.manual_seed(0)
     shape = {"vocab_size": VOCAB_SIZE, "n_positions": CONTEXT_LENGTH}
-    config = GPT2Config(**shape, **size, initializer_range=0.2, bos_token_id=None)
-    config.eos_token_id = None  # nothing ends a text before its time
+    config = GPT2Config(**shape, **size, initializer_range=0.2, **NO_END)
     theirs = GPT2LMHeadModel(config).eval()
     return from_gpt2(theirs.state_dict(), size["n_head"]).eval(), theirs
 

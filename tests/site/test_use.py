@@ -623,10 +623,9 @@ def test_a_calculation_is_set_by_keyboard(open_figure):
     box = open_figure("ServingCalculator")
     told = box.get_by_role("status")
     lists = {
-        name: box.get_by_label(name)
-        for name in ("model", "how many cards", "weights in", "cache in")
+        name: box.get_by_role("combobox", name=name, exact=True)
+        for name in ("model", "card", "how many cards", "weights in", "cache in")
     }
-    lists["card"] = box.get_by_label("card", exact=True)
     for held in lists.values():
         assert held.get_attribute("data-lm-suppress-shortcuts") == "true"
     lists["model"].select_option("Llama 3.1 70B")

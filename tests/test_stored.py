@@ -19,7 +19,9 @@ from tfcourse.encoder_decoder import (
     words_of,
 )
 from tfcourse.fitting import cross_entropy
+from tfcourse.gpt import stored_gpt
 from tfcourse.recurrent import LSTMCell, RecurrentModel, RNNCell
+from tfcourse.training import evaluate
 
 CELLS = {"01_rnn": RNNCell, "01_lstm": LSTMCell}
 
@@ -27,7 +29,7 @@ CELLS = {"01_rnn": RNNCell, "01_lstm": LSTMCell}
 def test_every_weight_file_has_a_card_and_a_test():
     files = {path.stem for path in WEIGHTS.glob("*.safetensors")}
     cards = {path.stem for path in WEIGHTS.glob("*.json")}
-    assert files == cards == {*CELLS, "09_translator"}
+    assert files == cards == {*CELLS, "09_translator", "11_code", "13_draft"}
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -43,6 +45,36 @@ def test_the_stored_net_has_the_loss_of_its_card(name):
         bits = cross_entropy(model(before), ids).item() / math.log(2)
     assert bits == pytest.approx(card["bits_per_byte"], abs=0.002)
     assert bits < 3  # far below the 8 of a model that knows nothing
+
+
+def test_the_stored_model_of_code_has_the_loss_of_its_card_and_the_corpus_pieces():
+    model, tokenizer = stored_gpt("11_code")
+    _, card = stored_weights("11_code")
+    corpus = load_corpus()
+    assert card["data"]["sha256"] == corpus.sha256
+    assert len(tokenizer) == model.config.vocab_size
+    ids = torch.tensor(tokenizer.encode(corpus.scored))
+    bits = evaluate(model, ids) / math.log(2) * (len(ids) - 1) / len(corpus.scored)
+    assert bits == pytest.approx(card["bits_per_byte"], abs=0.002)
+    assert bits < 2  # below every Markov model of the scoreboard
+
+
+def test_the_stored_draft_has_the_loss_of_its_card_and_the_models_tokenizer():
+    model, tokenizer = stored_gpt("13_draft")
+    _, card = stored_weights("13_draft")
+    pieces = [
+        (WEIGHTS / f"{n}.tokenizer").read_bytes() for n in ("11_code", "13_draft")
+    ]
+    assert pieces[0] == pieces[1]
+    corpus = load_corpus()
+    assert card["data"]["sha256"] == corpus.sha256
+    ids = torch.tensor(tokenizer.encode(corpus.scored))
+    bits = evaluate(model, ids) / math.log(2) * (len(ids) - 1) / len(corpus.scored)
+    assert bits == pytest.approx(card["bits_per_byte"], abs=0.002)
+    assert (
+        bits < 2.2
+    )  # worse than the model it guesses for, and far from knowing nothing
+    assert (WEIGHTS / "13_draft.safetensors").stat().st_size < 1_000_000
 
 
 def test_the_stored_translator_has_the_loss_of_its_card_and_does_what_it_is_told():

@@ -15,11 +15,11 @@ def random(*shape, seed=0, dtype=torch.float64):
 
 
 def filled(module, seed=4):
-    """The module in float64, with seeded weights and biases other than zero."""
-    module = module.double()
+    """The module in float64, with seeded numbers in all parameters, in each its own."""
+    module, generator = module.double(), seeded(seed)
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.normal_(std=0.3, generator=seeded(seed + parameter.ndim))
+            parameter.normal_(std=0.3, generator=generator)
     return module
 
 

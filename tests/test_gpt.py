@@ -7,7 +7,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from tests.parity import ToyCache, close, filled, gradients, refused, seeded
+from tests.parity import ToyCache, close, filled, random, refused, seeded
 from tfcourse.gpt import GPT, GPTConfig, from_gpt2, initialize_gpt, make_block
 
 N, T, D, H, L = 19, 7, 24, 3, 2
@@ -18,6 +18,7 @@ SHAPE = {
     "n_heads": H,
     "n_layers": L,
 }
+ENDS = {"bos_token_id": 0, "eos_token_id": 0}  # theirs lie outside so few tokens
 LLAMA = {"norm": "rms", "activation": "swiglu", "position": "rotary", "bias": False}
 IDS = torch.randint(N, (3, T), generator=seeded())
 
@@ -26,27 +27,27 @@ def config(**changes):
     return GPTConfig(**SHAPE | changes)
 
 
-def their_gpt2():
+def their_gpt2(tied=True):
     shape = {"vocab_size": N, "n_positions": 11, "n_embd": D, "n_head": H, "n_layer": L}
-    return filled(
-        GPT2LMHeadModel(GPT2Config(**shape, attn_implementation="sdpa"))
-    ).eval()
+    asked = {"tie_word_embeddings": tied, "attn_implementation": "sdpa"}
+    return filled(GPT2LMHeadModel(GPT2Config(**shape, **asked, **ENDS))).eval()
 
 
-def their_llama(g, tied):
+def their_llama(h, g, tied, base):
     shape = LlamaConfig(
         vocab_size=N,
         hidden_size=D,
         intermediate_size=40,
         num_hidden_layers=L,
-        num_attention_heads=H,
+        num_attention_heads=h,
         num_key_value_heads=g,
         rms_norm_eps=1e-5,
         tie_word_embeddings=tied,
         attn_implementation="sdpa",
+        **ENDS,
     )
     theirs = filled(LlamaForCausalLM(shape)).eval()
-    theirs.model.rotary_emb = ExactAngles()
+    theirs.model.rotary_emb = ExactAngles(D // h, base)
     for parent in (theirs.model, *theirs.model.layers):
         for name, norm in list(parent.named_children()):
             if isinstance(norm, LlamaRMSNorm):  # which computes in float32
@@ -59,9 +60,12 @@ def their_llama(g, tied):
 class ExactAngles(torch.nn.Module):
     """Their cosines and sines in float64; their own module computes them in float32."""
 
+    def __init__(self, d_head, base):
+        super().__init__()
+        self.powers = base ** (torch.arange(0, d_head, 2).double() / d_head)
+
     def forward(self, x, position_ids):
-        powers = torch.arange(0, D // H, 2).double() / (D // H)
-        angle = position_ids[..., None] / 10_000**powers
+        angle = position_ids[..., None] / self.powers
         angle = torch.cat([angle, angle], dim=-1)
         return angle.cos(), angle.sin()
 
@@ -86,20 +90,44 @@ def copy_llama(theirs, ours):
             block.feed_forward.norm.gain.copy_(layer.post_attention_layernorm.weight)
 
 
-def test_logits_and_gradients_equal_hugging_faces_gpt2():
-    theirs = their_gpt2()
+def assert_all_differ(model):
+    """No two parameters hold the same numbers, so that none can stand in for another."""
+    firsts = [p.flatten()[0].item() for p in model.parameters()]
+    assert len(set(firsts)) == len(firsts)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_logits_and_gradients_equal_hugging_faces_gpt2(tied):
+    theirs = their_gpt2(tied)
+    assert_all_differ(theirs)
     ours = from_gpt2(theirs.state_dict(), n_heads=H)
+    assert ours.config == config(tied=tied)
     close(ours(IDS), theirs(IDS).logits, atol=1e-9)
-    pairs = [ours.embedding.weight, theirs.transformer.wte.weight]
-    mine = gradients(ours(IDS), pairs[:1])
-    close(mine, gradients(theirs(IDS).logits, pairs[1:]), atol=1e-8)
+    pull = random(*IDS.shape, N, seed=9)
+    (ours(IDS) * pull).sum().backward()
+    (theirs(IDS).logits * pull).sum().backward()
+    pulls = {name: p.grad for name, p in theirs.named_parameters()}
+    expected = from_gpt2(pulls, n_heads=H).state_dict()
+    mine = {name: p.grad for name, p in ours.named_parameters()}
+    close(mine, dict(expected), atol=1e-9)
 
 
-@pytest.mark.parametrize("g, tied", [(3, True), (1, False)])
-def test_logits_equal_hugging_faces_llama(g, tied):
-    theirs = their_llama(g, tied)
-    ours = GPT(config(n_kv_heads=g, d_ff=40, tied=tied, **LLAMA)).double()
+@pytest.mark.parametrize(
+    "h, g, tied, base",
+    [
+        (3, 3, True, 10_000.0),
+        (3, 1, False, 10_000.0),
+        (4, 2, True, 10_000.0),
+        (4, 2, False, 500_000.0),
+    ],
+)
+def test_logits_equal_hugging_faces_llama(h, g, tied, base):
+    theirs = their_llama(h, g, tied, base)
+    assert_all_differ(theirs)
+    own = config(n_heads=h, n_kv_heads=g, d_ff=40, tied=tied, base=base, **LLAMA)
+    ours = GPT(own).double()
     copy_llama(theirs, ours)
+    assert sum(p.numel() for p in ours.parameters()) == theirs.num_parameters()
     close(ours(IDS), theirs(IDS).logits, atol=1e-9)
 
 
@@ -119,7 +147,7 @@ def wide_gpt2():
         "n_head": 2,
         "n_layer": 1,
     }
-    return GPT2LMHeadModel(GPT2Config(**shape)).state_dict()
+    return GPT2LMHeadModel(GPT2Config(**shape, **ENDS)).state_dict()
 
 
 @pytest.mark.parametrize("name", ["wpe.weight", "h.1.mlp.c_fc.bias"])

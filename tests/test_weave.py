@@ -119,7 +119,7 @@ PLANTED = {
     "W3 unknown": (ONE, "tfcourse.notebook", "tfcourse.notebok", "correct the name"),
     "W3 not Python": (ONE, "print(5", "print((5", "cell 6 (id c6) line"),
     "W4 a later one": (RECURRENT, "0.5\n", "0.5\nimport tfcourse.fitting\n", "chapter 1"),
-    "W4 a room": (FITTING, "def", "import tfcourse.data\ndef", "not open"),
+    "W4 a room": (FITTING, "def", "import tfcourse.notebook\ndef", "not open"),
     "W4 relative": (FITTING, "def", "from .data import x\ndef", "relatively"),
     "W4 room": ("tfcourse/data/__init__.py", '"""Data."""', "import tfcourse.fitting", "no chapter's"),
     "W4 checks": ("tfcourse/checks/recurrent.py", "recurrent", "one_hot", "up to 1"),

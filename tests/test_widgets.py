@@ -23,17 +23,25 @@ from tfcourse.kv_cache import (
     read_texts,
     reading_work,
 )
+from tfcourse.data.packed import unpacked
+from tfcourse.data.stored import WEIGHTS
+from tfcourse.generation import Sampler
+from tfcourse.gpt import stored_gpt
 from tfcourse.position import Rotary, sinusoids
+from tfcourse.training import Recipe, warmup_cosine
 from tfcourse.widgets import (
     SHAPES,
     AttentionPlayground,
     BlockTraveller,
     CacheFilling,
     ClockHands,
+    CodeModel,
     CommandTranslator,
     Directions,
     HeadsSideBySide,
+    LearningRateSchedule,
     MergeStepper,
+    NextToken,
     RotaryScore,
     ServingCalculator,
     SoftLookup,
@@ -650,6 +658,146 @@ def test_two_texts_share_what_is_full_and_alike():
     (axes,) = figure.still().axes
     assert [text.get_text() for text in axes.texts][0:8:2] == figure.words[:4]
     assert axes.get_title("left") == "step 2: 9 of 24 places are filled"
+def test_the_bytes_of_the_code_model_are_the_stored_ones_in_eight_bits():
+    content = CodeModel().heavy()
+    model, tokenizer = stored_gpt("11_code")
+    tensors, about = unpacked(content)
+    assert set(tensors) == set(model.state_dict())
+    for name, tensor in model.state_dict().items():
+        half = tensor.abs().amax(dim=-1, keepdim=True) / 254 if tensor.ndim == 2 else 0
+        assert ((tensors[name] - tensor).abs() <= half * 1.0001).all(), name
+    assert about["config"]["d_model"] == model.config.d_model
+    pieces = [bytes([byte]) for byte in about["bytes"]]
+    for left, right in about["merges"]:
+        pieces.append(pieces[left] + pieces[right])
+    assert pieces == tokenizer.pieces
+    assert about["pattern"] == tokenizer.pattern
+    assert len(content) < (WEIGHTS / "11_code.safetensors").stat().st_size * 0.55
+    assert len(content) * 4 / 3 < 5_000_000  # what a page may load at a click
+    assert MergeStepper().heavy() == b""
+
+
+def test_the_code_model_is_sent_when_the_browser_asks_and_not_stored(monkeypatch):
+    figure, sent = CodeModel(), []
+    monkeypatch.setattr(CodeModel, "heavy", lambda self: b"model")
+    figure.send = lambda content, buffers=(): sent.append((content, list(buffers)))
+    figure._handle_custom_msg({"wanted": "model"}, [])  # as the browser asks
+    assert sent == [({}, [b"model"])]
+    own = ("head", "layer", "likeliest", "temperature", "text")
+    assert set(figure.settings()) == set(own)
+
+    def heavy(self):
+        raise ValueError("no stored weights")
+
+    monkeypatch.setattr(CodeModel, "heavy", heavy)
+    figure.send_model()
+    assert sent[1:] == [({"trouble": "no stored weights"}, [])]
+
+
+def test_the_still_picture_of_the_code_model_shows_what_is_likeliest():
+    figure = CodeModel(likeliest=[(" values", torch.tensor(0.5)), (" x", 0.25)])
+    assert figure.likeliest == [[" values", 0.5], [" x", 0.25]]
+    assert drawn(figure) == [0.5, 0.25]
+    labels = [label.get_text() for label in figure.still().axes[0].get_xticklabels()]
+    assert labels == ["␣values", "␣x"]
+    (axes,) = CodeModel(text="a  b").still().axes
+    assert [text.get_text() for text in axes.texts][0::2] == ["a", "␣", "␣b"]
+    for wrong in ([("a", 0.7), ("b", 0.7)], [("a", -0.1)], [("a", float("nan"))]):
+        with pytest.raises(ValueError, match="no probabilities"):
+            CodeModel(likeliest=wrong)
+
+
+@pytest.mark.parametrize(
+    ("steps", "warm_up", "floor"), [(200, 30, 0.1), (20, 0, 1.0), (20, 30, 0.0)]
+)
+def test_the_rates_are_those_of_the_package(steps, warm_up, floor):
+    figure = LearningRateSchedule(steps=steps, warm_up=warm_up, floor=floor, lr=0.3)
+    recipe = Recipe(steps=steps, batch=1, lr=0.3, warm_up=warm_up, floor=floor)
+    expected = [0.3 * warmup_cosine(step, recipe) for step in range(steps)]
+    np.testing.assert_allclose(figure.rates(), expected, rtol=1e-14)
+
+
+def test_the_slope_is_that_of_the_lower_of_two_valleys():
+    places = np.random.default_rng(0).uniform(-1.2, 1.2, (200, 2))
+    places = np.concatenate([places, np.linspace(widgets.DEEP, widgets.SHALLOW, 41)])
+    height, slope, deep = widgets._two_valleys(places)
+    for axis, step in enumerate(np.eye(2) * 1e-5):
+        ahead, behind = (widgets._two_valleys(places + s)[0] for s in (step, -step))
+        np.testing.assert_allclose(slope[:, axis], (ahead - behind) / 2e-5, atol=1e-5)
+    lower = widgets._valley(places, widgets.DEEP)[0]
+    higher = widgets._valley(places, widgets.SHALLOW)[0] + widgets.GAP
+    np.testing.assert_array_equal(deep, lower < higher)
+    assert (np.minimum(lower, higher) - height).max() <= widgets.SOFT**0.5 / 2
+    apart = abs(lower - higher) > 1
+    np.testing.assert_allclose(
+        height[apart], np.minimum(lower, higher)[apart], atol=5e-3
+    )
+
+
+def test_the_noise_is_that_of_the_generator_and_has_variance_1():
+    noises = widgets._noises(np.array([3, 100]), 50)
+    state = 100 * 2654435761 % 2**32
+    for step in range(51):  # the first one warms it up
+        pair = []
+        for _ in range(2):
+            total = 0.0
+            for _ in range(4):
+                state = (1664525 * state + 1013904223) % 2**32
+                total += state / 2**32
+            pair.append((total - 2) * 3**0.5)
+        if step:
+            np.testing.assert_allclose(noises[step - 1, 1], pair, rtol=1e-12)
+    every = widgets._noises(np.arange(1, 101), 200)
+    assert abs(every.mean()) < 0.02 and abs(every.var() - 1) < 0.02
+    for a, b in ((every[1:], every[:-1]), (every[..., 0], every[..., 1])):
+        assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.02
+    neighbours = every.swapaxes(0, 1).reshape(100, -1)
+    apart = np.corrcoef(neighbours)[~np.eye(100, dtype=bool)]
+    assert abs(apart).max() < 5 / 400**0.5  # the walks have noises of their own
+
+
+def test_the_walk_is_adams():
+    figure = LearningRateSchedule()
+    rates, (number,) = figure.rates(), (17,)
+    place = torch.tensor(widgets.START, requires_grad=True)
+    adam = torch.optim.Adam([place], betas=(0.9, 0.95))
+    expected = [widgets.START]
+    noises = widgets._noises(np.array([number]), len(rates))[:, 0]
+    for rate, noise in zip(rates, noises, strict=True):
+        slope = widgets._two_valleys(place.detach().numpy())[1]
+        place.grad = torch.tensor(slope + noise)
+        adam.param_groups[0]["lr"] = rate
+        adam.step()
+        expected.append(place.detach().numpy().copy())
+    found = figure.walk(rates, [number])[:, 0]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_warm_up_chooses_the_valley_and_decay_its_bottom():
+    means, counts = {}, {}
+    for name, warm_up, floor in (
+        ("full", 0, 1.0),
+        ("warm", 30, 1.0),
+        ("decay", 0, 0.1),
+        ("both", 30, 0.1),
+    ):
+        figure = LearningRateSchedule(warm_up=warm_up, floor=floor)
+        heights, deep = figure.ends(figure.rates(), list(range(1, 101)))
+        means[name], counts[name] = heights.mean(), deep.sum()
+    assert counts["warm"] == counts["both"] == 100
+    assert max(counts["full"], counts["decay"]) < 60
+    assert means["both"] < means["warm"] / 5 < means["decay"] / 5 < means["full"] / 5
+    small = LearningRateSchedule(warm_up=0, lr=0.02)  # needs no warm-up
+    assert small.ends(small.rates(), list(range(1, 101)))[1].all()
+
+
+def test_the_two_walks_of_the_still_picture_are_those_of_one_noise():
+    figure = LearningRateSchedule()
+    full, mine = figure.still().axes
+    assert full.get_title("left") == "full rate: ends at 0.34"
+    assert mine.get_title("left") == "schedule: ends at 0.00"
+    way = figure.walk(figure.rates(), [figure.noise])[:, 0]
+    np.testing.assert_array_equal(mine.lines[0].get_xydata(), way)
 
 
 @pytest.mark.parametrize(
@@ -755,3 +903,59 @@ def test_the_bars_are_the_times_of_a_step_in_milliseconds():
     times = [*found["reading"], found["computing"]]
     np.testing.assert_allclose(drawn(figure), 1000 * np.array(times))
     assert 0.014 < found["seconds"] < 0.016
+        ({"steps": 0}, "steps must be 1 or more .* got steps=0, warm_up=30"),
+        ({"warm_up": -1}, "warm_up 0 or more; got steps=200, warm_up=-1"),
+        ({"noise": 0}, r"noise must be from 1 to 100; got \[0\]"),
+        ({"noise": 101}, r"noise must be from 1 to 100; got \[101\]"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused(given, words):
+    with pytest.raises(ValueError, match=words):
+        LearningRateSchedule(**given).still()
+
+
+def with_logits(n=40, **settings):
+    logits = np.random.default_rng(1).normal(scale=3, size=n).round(2).tolist()
+    cases = [{"prompt": "a", "logits": [0.0] * n}, {"prompt": "b", "logits": logits}]
+    return NextToken(tokens=[f"t{i}" for i in range(n)], cases=cases, **settings)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (5, 1.0), (0, 0.7), (9, 0.8)])
+def test_the_next_token_is_that_of_the_packages_sampler(temperature, top_k, top_p):
+    figure = with_logits(chosen=1, temperature=temperature, top_k=top_k, top_p=top_p)
+    sampler = Sampler(temperature, top_k=top_k or None, top_p=top_p)
+    logits = torch.tensor([figure.cases[1]["logits"]], dtype=torch.float64)
+    expected = sampler.probabilities(logits, torch.zeros(1, 0, dtype=torch.long))[0]
+    np.testing.assert_allclose(figure.chances(), expected, atol=1e-12)
+    assert np.array_equal(figure.chances() > 0, expected.numpy() > 0)
+    best = np.argsort(-np.array(figure.cases[1]["logits"]))[:10]
+    np.testing.assert_allclose(drawn(figure), figure.chances()[best])
+
+
+def test_paris_has_its_quoted_probabilities_at_a_hidden_temperature():
+    figure = NextToken(temperature=2.87)
+    paris, london, city, _ = figure.chances()
+    assert london / paris == pytest.approx(0.06 / 0.82, abs=1e-3)
+    assert city / paris == pytest.approx(0.03 / 0.82, abs=5e-3)
+    figure.temperature = 1.0
+    assert figure.chances()[0] == pytest.approx(0.999, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"chosen": 2}, "chosen must be from 0 to 1; got 2"),
+        ({"tokens": ["one"]}, r"1 tokens need as many logits; got \(40,\)"),
+        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"top_k": -1}, "got 1.0, -1, 1.0"),
+        ({"top_p": 0.0}, "top_p above 0 and at most 1"),
+        ({"top_p": 1.5}, "got 1.0, 0, 1.5"),
+    ],
+)
+def test_a_next_token_that_does_not_fit_is_refused(given, words):
+    figure = with_logits()
+    for name, value in given.items():
+        setattr(figure, name, value)
+    with pytest.raises(ValueError, match=words):
+        figure.still()

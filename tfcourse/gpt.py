@@ -207,7 +207,9 @@ def from_gpt2(tensors: Mapping[str, Tensor], n_heads: int | None = None) -> GPT:
     """A GPT with the weights of a published GPT-2, by the names of Hugging Face's files.
 
     n_heads: as many heads of 64 as fit, unless given: so are all four published sizes.
-    Matrices there are (in, out), ours (out, in). ValueError names a tensor that lacks.
+    Matrices there are (in, out), ours (out, in). An output matrix that is not the
+    embedding, as a model may get that was trained on, is kept. ValueError names a tensor
+    that lacks.
     """
     tensors = {name.removeprefix("transformer."): t for name, t in tensors.items()}
     missing = {"wte.weight", "wpe.weight", "ln_f.weight", "ln_f.bias"} - tensors.keys()
@@ -227,6 +229,11 @@ def from_gpt2(tensors: Mapping[str, Tensor], n_heads: int | None = None) -> GPT:
                 raise ValueError(f"this is no whole GPT-2: it lacks h.{i}.{theirs}")
             tensor = tensors[f"h.{i}.{theirs}"]
             state[f"stack.blocks.{i}.{ours}"] = tensor.T if tensor.ndim == 2 else tensor
-    model = GPT(GPTConfig(n, context_length, d, n_heads or d // 64, n_layers))
-    model.to(tensors["wte.weight"].dtype).load_state_dict(state)
+    head = tensors.get("lm_head.weight", tensors["wte.weight"])
+    tied = torch.equal(head, tensors["wte.weight"])
+    if not tied:
+        state["head.weight"] = head
+    shape = n, context_length, d, n_heads or d // 64, n_layers
+    model = GPT(GPTConfig(*shape, tied=tied)).to(head.dtype)
+    model.load_state_dict(state)
     return model

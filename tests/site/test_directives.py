@@ -1,5 +1,6 @@
 """The directives of book/_ext, in a small book; their mistakes are told as warnings."""
 
+import base64
 import doctest
 import io
 import re
@@ -11,6 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 from tfcourse.checks import proofs
+from tfcourse.widgets import SoftLookup
 from tools.notebooks import ROOT, write
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
@@ -178,10 +180,28 @@ def test_a_module_with_an_import_is_refused():
         assets.as_expression("Dot", "const x = 1;")
 
 
+def test_what_is_heavy_is_a_script_of_its_own_named_after_its_content():
+    class Dot(SoftLookup):
+        content = b"first"
+
+        def heavy(self):
+            return self.content
+
+    first, own = assets.figure_scripts("Dot", Dot).items()
+    assert re.fullmatch(r"Dot-[0-9a-f]{8}\.js", first[0])
+    assert base64.b64decode(first[1].split('"')[1]) == b"first"
+    assert own[0] == "Dot.js"
+    assert f'"data_script": "{first[0]}", "data_bytes": {len(first[1])}' in own[1]
+    Dot.content = b"second"
+    assert first[0] not in assets.figure_scripts("Dot", Dot)
+    assert set(assets.figure_scripts("SoftLookup", SoftLookup)) == {"SoftLookup.js"}
+
+
 def test_the_style_of_the_page_has_that_of_every_figure():
     style = assets.figure_style()
     assert style.count("--tfc-blue: #0b62a8") == 1
-    assert ".tfc-fill-entry" in style and ".tfc-serve-list" in style
+    for own in (".tfc-code-token", ".tfc-fill-entry", ".tfc-serve-list"):
+        assert own in style
 
 
 @pytest.mark.parametrize("module", [assets, directives])

@@ -8,6 +8,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
+from tfcourse import widgets
 from tfcourse.bpe import FIRST_NEW, Tokenizer, merge_lines, readable, train_tokenizer
 from tfcourse.data.corpus import load_corpus
 from tfcourse.gpt import GPTConfig
@@ -21,6 +22,7 @@ from tfcourse.widgets import (
     CommandTranslator,
     Directions,
     HeadsSideBySide,
+    LearningRateSchedule,
     MergeStepper,
     RotaryScore,
     ServingCalculator,
@@ -466,6 +468,61 @@ def test_a_merge_is_told_with_its_number_and_what_it_saves(call, text, step, wor
 )
 def test_what_has_no_face_is_seen(call, word, seen):
     assert call("MergeStepper.visible", word) == seen
+
+
+@pytest.mark.parametrize(
+    ("steps", "warm_up", "floor", "lr"),
+    [
+        (200, 30, 0.1, 0.2),
+        (200, 0, 1.0, 0.2),
+        (20, 30, 0.0, 0.01),
+        (400, 100, 0.5, 0.5),
+    ],
+)
+def test_a_walk_is_that_of_python(call, steps, warm_up, floor, lr):
+    figure = LearningRateSchedule(steps=steps, warm_up=warm_up, floor=floor, lr=lr)
+    rates, numbers = figure.rates(), list(range(1, 101))
+    found = call("LearningRateSchedule.schedule", steps, warm_up, floor, lr)
+    np.testing.assert_allclose(found, rates, rtol=1e-12)
+    walks = figure.walk(rates, numbers)
+    for number in (1, 17, 100):
+        places = call("LearningRateSchedule.walk", found, number)
+        np.testing.assert_allclose(places, walks[:, number - 1], atol=1e-9)
+    heights, deep = figure.ends(rates, numbers)
+    overall = call("LearningRateSchedule.overall", found)
+    assert overall["deep"] == deep.sum()
+    np.testing.assert_allclose(overall["mean"], heights.mean(), atol=1e-9)
+    end = call("LearningRateSchedule.end", places)  # of the last number
+    assert end["deep"] == deep[-1]
+    np.testing.assert_allclose(end["height"], heights[-1], atol=1e-9)
+
+
+@pytest.mark.parametrize("level", [0.02, 0.3, 0.45, 5.0])
+def test_a_contour_runs_where_the_landscape_has_its_height(call, level):
+    points = np.reshape(call("LearningRateSchedule.contour", level), (-1, 2))
+    assert len(points) > 20
+    heights = widgets._two_valleys(points)[0] - widgets._two_valleys(widgets.DEEP)[0]
+    np.testing.assert_allclose(heights, level, rtol=0.02, atol=0.004)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, r"^30 of 200 steps of warm-up, a rate of 0\.2 at most, at the end 10% "),
+        ({}, r"ends 0\.004 above .* in the deep valley; .* 0\.340 .* the shallow"),
+        ({"warm_up": 0}, r"^No warm-up in 200 steps, .* 0\.303 .* in the shallow"),
+        ({"noise": 11, "floor": 1.0}, r"at the end 100% of it\. With noise 11 "),
+    ],
+)
+def test_a_schedule_is_told_with_where_it_leads(call, given, words):
+    figure = LearningRateSchedule(**given)
+    settings = figure.settings()
+    ends = []
+    for rates in (figure.rates(), [figure.lr] * figure.steps):
+        places = call("LearningRateSchedule.walk", rates, figure.noise)
+        ends.append(call("LearningRateSchedule.end", places))
+    told = call("LearningRateSchedule.sentence", settings, *ends)
+    assert re.search(words, told), told
 
 
 def settings(figure, **changes):

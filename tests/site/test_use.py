@@ -3,7 +3,9 @@
 import re
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import expect
+from visit import AXE, SERIOUS
 
 # What each figure says first, and how many sliders it has.
 FIGURES = {
@@ -11,10 +13,13 @@ FIGURES = {
     "BlockTraveller": ("cosine to the vector that came in", 1),
     "CacheFilling": ("keys and values computed now", 0),
     "ClockHands": ("A step turns hand 0", 2),
+    "CodeModel": ("The model is not loaded yet", 0),  # test_code_model.py moves them
     "CommandTranslator": ("a command of your own can be typed", 1),
     "Directions": ("dog + ", 4),
     "HeadsSideBySide": ("head 0 looks at", 1),
+    "LearningRateSchedule": ("above the lowest point", 5),
     "MergeStepper": ("bytes per piece", 1),
+    "NextToken": ("after the cut", 3),
     "RotaryScore": ("Query at ", 4),
     "RowLookup": ("The product is", 3),
     "ServingCalculator": ("operations for each byte read", 2),
@@ -656,3 +661,113 @@ def test_cache_and_calculator_fit_a_telephone(figure, open_figure, page):
         wide = "document.documentElement.scrollWidth - innerWidth"
         assert page.evaluate(wide) <= 0
     assert box.evaluate("(e) => e.scrollWidth - e.clientWidth") <= 0
+
+
+def test_warm_up_leads_to_the_deep_valley_and_the_full_rate_does_not(open_figure):
+    box = open_figure("LearningRateSchedule")
+    told, rows = box.get_by_role("status"), box.locator("tbody tr")
+    numbers = lambda row: rows.nth(row).locator("td").all_inner_texts()
+    expect(told).to_contain_text("at the full rate throughout")
+    warm_up = box.get_by_label("warm-up, in steps")
+    steady, walks = numbers(0), box.locator("svg polyline")
+    before = [walk.get_attribute("points") for walk in walks.all()]
+    warm_up.press("Home")
+    expect(told).to_contain_text("No warm-up in 200 steps")
+    assert numbers(0) == steady  # the walk at the full rate has no warm-up
+    after = [walk.get_attribute("points") for walk in walks.all()]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [False, True, False]
+    box.get_by_label("rate at the end").press("End")
+    assert numbers(0) == numbers(1)  # now both are the same
+    box.get_by_label("number of the noise").press("End")
+    expect(told).to_contain_text("With noise 100")
+    assert numbers(0)[1:] == steady[1:]
+
+
+def test_the_tail_is_cut_and_another_prompt_is_chosen(open_figure):
+    box = open_figure("NextToken")
+    told, rows = box.get_by_role("status"), box.locator("svg g[data-kept]")
+    for name in ("top-k", "top-p"):
+        box.get_by_label(name).press("End")
+    expect(told).to_contain_text("top-k off, top-p 1.00, 2048 tokens are left of 2048")
+    expect(box.locator("g[data-kept='false']")).to_have_count(0)
+    box.get_by_label("top-k").press("Home")
+    expect(told).to_contain_text("top-k 1, top-p 1.00, 1 token is left of 2048")
+    expect(told).to_contain_text("has 100.0 %")
+    expect(box.locator("g[data-kept='true']")).to_have_count(1)
+    box.get_by_label("top-k").press("End")
+    box.get_by_label("top-p").press("Home")
+    expect(told).to_contain_text("top-p 0.05")
+    expect(rows).to_have_count(11)  # ten tokens, and the others
+    expect(rows.last).to_contain_text("cut")
+    prompts = box.get_by_role("group", name="prompt").get_by_role("button")
+    expect(prompts.first).to_have_attribute("aria-pressed", "true")
+    before = told.inner_text()
+    prompts.last.press("Enter")
+    expect(prompts.last).to_have_attribute("aria-pressed", "true")
+    expect(told).not_to_have_text(before)
+
+
+@pytest.mark.parametrize("way", ["server", "disk"])
+def test_a_model_of_code_is_loaded_at_a_click_and_writes(way, page, address, book):
+    base = address if way == "server" else f"{book.as_uri()}/"
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.goto(base + pages_with(book, "CodeModel")[0])
+    for host in page.locator(".tfc-host").all():
+        host.scroll_into_view_if_needed()
+        expect(host).to_have_attribute("data-state", "ready")
+    box = page.locator(".tfc-code")
+    told, field = box.get_by_role("status"), box.get_by_role("textbox")
+    expect(field).to_have_value(re.compile(r"^def scale\(values, factor\): return "))
+    expect(box.get_by_role("slider")).to_have_count(0)
+    heavy = re.compile(r"/CodeModel-[0-9a-f]{8}\.js$")
+    assert not any(map(heavy.search, requests))
+    box.get_by_role("button", name="load the model").press("Enter")
+    expect(told).to_contain_text("likeliest: “", timeout=20_000)
+    (script,) = filter(heavy.search, requests)
+    assert (book / "_static" / "figures" / script.rpartition("/")[2]).is_file()
+    rows = box.locator("tbody tr")
+    expect(rows).to_have_count(8)
+    field.fill("for i in")
+    expect(told).to_contain_text("After “␣in”, likeliest: “")
+    chances = [
+        float(c.strip("<> ")) for c in box.locator("td:nth-child(3)").all_inner_texts()
+    ]
+    assert chances == sorted(chances, reverse=True) and 0 < sum(chances) <= 1.01
+    box.get_by_role("button", name="complete the line").press("Enter")
+    expect(told).to_contain_text("Wrote", timeout=20_000)
+    written = field.input_value()
+    assert written.startswith("for i in") and len(written) > len("for i in")
+    tokens = box.locator("[data-place]").count()
+    box.get_by_role("slider", name="token").press("Home")
+    expect(told).to_contain_text("After “for”, likeliest")
+    assert tokens > 3
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    page.evaluate(AXE_SCRIPT)
+    assert [found for found in page.evaluate(AXE) if found[1] in SERIOUS] == []
+    assert all(url.startswith((base, "data:")) for url in requests)
+
+
+@pytest.mark.parametrize("what", ["cut", "missing", "no script"])
+def test_a_model_that_does_not_come_whole_is_told_and_tried_again(
+    what, open_figure, page
+):
+    def answer(route):
+        if what == "missing":
+            return route.abort()
+        body = route.fetch().text()
+        end = '";' if what == "cut" else ""
+        route.fulfill(body=body[:400_000] + end, content_type="text/javascript")
+
+    open_figure("CodeModel")
+    box = page.locator(".tfc-code")
+    told, load = box.get_by_role("status"), box.get_by_role("button", name="load")
+    page.route("**/CodeModel-*.js", answer)
+    load.click()
+    expect(told).to_contain_text("The model could not be loaded: ", timeout=20_000)
+    why = {"missing": "did not come", "no script": "nothing in it"}
+    expect(told).to_contain_text(why.get(what, r" bytes. Try again"))
+    page.unroute("**/CodeModel-*.js")
+    load.click()
+    expect(told).to_contain_text("likeliest: “", timeout=20_000)

@@ -4,6 +4,8 @@ In JupyterLab anywidget runs the module; in the published page the same text run
 without a kernel (book/_ext/course). Where no script runs, a still picture stands.
 """
 
+import json
+import math
 import re
 import unicodedata
 from collections.abc import Callable
@@ -16,6 +18,8 @@ import numpy as np
 import traitlets
 from matplotlib.figure import Figure
 
+from tfcourse.data.packed import packed
+from tfcourse.data.stored import WEIGHTS, stored_weights
 from tfcourse.notebook import figures
 
 __all__ = [
@@ -23,10 +27,13 @@ __all__ = [
     "BlockTraveller",
     "CacheFilling",
     "ClockHands",
+    "CodeModel",
     "CommandTranslator",
     "Directions",
     "HeadsSideBySide",
+    "LearningRateSchedule",
     "MergeStepper",
+    "NextToken",
     "RotaryScore",
     "RowLookup",
     "ServingCalculator",
@@ -40,9 +47,10 @@ __all__ = [
 HERE = Path(__file__).parent
 
 
-def _module(name: str) -> str:
+def _module(*names: str) -> str:
     """The ES module of one figure: what all of them share, then its own text."""
-    return "\n".join((HERE / f).read_text("utf-8") for f in ("_common.js", name))
+    """The ES module of one figure: what all or some of them share, then its own text."""
+    return "\n".join((HERE / f).read_text("utf-8") for f in ("_common.js", *names))
 
 
 class InteractiveFigure(anywidget.AnyWidget):
@@ -53,6 +61,10 @@ class InteractiveFigure(anywidget.AnyWidget):
     def still(self) -> Figure:
         """The figure as it is set now, drawn by Matplotlib."""
         raise NotImplementedError
+
+    def heavy(self) -> bytes:
+        """What the figure loads only when it is asked to: nothing, in most."""
+        return b""
 
     def svg(self) -> str:
         """The still picture as SVG, the same bytes on every run."""
@@ -369,7 +381,7 @@ class SoftmaxTemperature(InteractiveFigure):
     Rescaled is score / sum of the scores, where that sum is not 0.
     """
 
-    _esm = _module("softmax_temperature.js")
+    _esm = _module("_softmax.js", "softmax_temperature.js")
     scores = traitlets.List([2.0, 1.0, 0.0]).tag(sync=True)
     temperature = traitlets.Float(1.0).tag(sync=True)
 
@@ -1099,3 +1111,239 @@ class ServingCalculator(InteractiveFigure):
         card = f"{self.count} × {self.cards[self.card][0]}"
         title = f"{name}, {card}: {self.batch} × {self.length} tokens"
         return figures.bars(labels, times, ylabel="ms a step", title=title, fmt=".3g")
+
+
+class CodeModel(InteractiveFigure):
+    """A language model of code that the browser runs: tokens, what may come, attention.
+
+    It continues `text`, the course's own stored model with its matrices in eight bits,
+    loaded when asked for. Drawn is where `head` of `layer` looks, both from 0; at
+    `temperature` 0 the likeliest token is written. `likeliest` are the next tokens after
+    `text` with their probabilities, which stand there until the model is loaded.
+    """
+
+    _esm = _module("_gpt.js", "code_model.js")
+    _css = InteractiveFigure._css + (HERE / "code_model.css").read_text("utf-8")
+    text = traitlets.Unicode(
+        "def scale(values, factor): return [v * factor for v in"
+    ).tag(sync=True)
+    likeliest = traitlets.List().tag(sync=True)
+    layer = traitlets.Int(3).tag(sync=True)
+    head = traitlets.Int(0).tag(sync=True)
+    temperature = traitlets.Float(0.0).tag(sync=True)
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.on_msg(lambda *_: self.send_model())
+
+    @traitlets.validate("likeliest")
+    def _check_likeliest(self, proposal) -> list:
+        pairs = [[str(token), float(chance)] for token, chance in proposal["value"]]
+        if not 0 <= sum(chance for _, chance in pairs) <= 1.0001:
+            raise ValueError(f"these are no probabilities of tokens: {pairs}")
+        return pairs
+
+    def heavy(self) -> bytes:
+        """The model and its tokenizer, as _gpt.js reads them."""
+        name = "11_code"
+        tensors, card = stored_weights(name)
+        learned = json.loads((WEIGHTS / f"{name}.tokenizer").read_text("utf-8"))
+        merges = [list(map(ord, pair)) for pair in _merges(learned["merges"])[1]]
+        about = {"config": card["config"], "pattern": learned["pattern"]}
+        return packed(tensors, about | {"bytes": BYTES, "merges": merges})
+
+    def send_model(self) -> None:
+        """Give the browser the model, or tell it why there is none."""
+        try:
+            self.send({}, buffers=[self.heavy()])
+        except Exception as error:  # noqa: BLE001 - the reader sees it in the figure
+            self.send({"trouble": str(error) or type(error).__name__})
+
+    def still(self) -> Figure:
+        if not self.likeliest:
+            words = [[(word, "")] for word in _cut(self.text)]
+            return figures.boxes(words, title="a text to be continued")
+        tokens, chances = zip(*self.likeliest, strict=True)
+        return figures.bars(
+            tokens,
+            chances,
+            xlabel="next token",
+            ylabel="probability",
+            fmt=".2f",
+        )
+
+
+TILT = 0.8, 0.6  # the valleys lie askew: the cosine and the sine of their angle
+CURVATURES = 16.0, 3.0  # across a valley, and along it
+DEEP, SHALLOW = np.array([-0.4, -0.25]), np.array([0.4, 0.25])  # where they are lowest
+GAP, SOFT = 0.3, 0.02  # how much higher the second is; what rounds the pass
+START = np.array([-0.1, 0.35])
+NOISES = 100
+
+
+def _valley(place: np.ndarray, lowest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The height of one valley and its slope: places (..., 2) -> (...), (..., 2).
+
+    Written without a matrix product, whose last digits depend on the processor.
+    """
+    (cos, sin), (steep, flat) = TILT, CURVATURES
+    x, y = np.moveaxis(place - lowest, -1, 0)
+    across, along = cos * x - sin * y, sin * x + cos * y
+    height = (steep * across * across + flat * along * along) / 2
+    pull, drift = steep * across, flat * along
+    return height, np.stack([cos * pull + sin * drift, cos * drift - sin * pull], -1)
+
+
+def _two_valleys(place: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The lower of two valleys, rounded where they meet; its slope; which of them it is."""
+    (deep, pull), (shallow, other) = (_valley(place, at) for at in (DEEP, SHALLOW))
+    apart = deep - (shallow + GAP)
+    round_ = np.sqrt(apart * apart + SOFT)
+    share = ((1 - apart / round_) / 2)[..., None]
+    height = (deep + (shallow + GAP) - round_) / 2
+    return height, share * pull + (1 - share) * other, apart < 0
+
+
+def _noises(numbers: np.ndarray, steps: int) -> np.ndarray:
+    """Noise of variance 1 for two weights, by the number of the noise: (steps, n, 2).
+
+    Each is the sum of four numbers from 0 to 1, less 2, times the root of 3; they come
+    from the generator x <- (1664525 x + 1013904223) mod 2^32 of Numerical Recipes.
+    """
+    size, a, c = (np.uint64(n) for n in (2**32, 1664525, 1013904223))
+    state, drawn = np.asarray(numbers, np.uint64) * np.uint64(2654435761) % size, []
+    for _ in range(8 * (steps + 1)):
+        state = (a * state + c) % size
+        drawn.append(state / 2**32)
+    fours = np.reshape(drawn, (steps + 1, 2, 4, -1))[1:]  # the first step warms it up
+    total = fours[:, :, 0] + fours[:, :, 1] + fours[:, :, 2] + fours[:, :, 3]
+    return ((total - 2) * math.sqrt(3)).swapaxes(1, 2)
+
+
+class LearningRateSchedule(InteractiveFigure):
+    """A learning rate that rises and falls, and Adam's walk with it, on noisy slopes.
+
+    The rate rises to `lr` in `warm_up` of `steps` steps, then falls along half a cosine
+    to `floor` times `lr`. Adam (betas 0.9 and 0.95) walks over a toy landscape of two
+    weights, with a deep and a shallow valley, and sees each slope with noise; number
+    `noise` of 1 to 100 is drawn. Beside it: the same noise at the rate `lr` throughout.
+    """
+
+    _esm = _module("learning_rate_schedule.js")
+    steps = traitlets.Int(200).tag(sync=True)
+    warm_up = traitlets.Int(30).tag(sync=True)
+    floor = traitlets.Float(0.1).tag(sync=True)
+    lr = traitlets.Float(0.2).tag(sync=True)
+    noise = traitlets.Int(17).tag(sync=True)
+
+    def rates(self) -> list[float]:
+        """The learning rate at each step."""
+        if self.steps < 1 or self.warm_up < 0:
+            raise ValueError(
+                "steps must be 1 or more and warm_up 0 or more; "
+                f"got steps={self.steps}, warm_up={self.warm_up}"
+            )
+        rates = []
+        for step in range(self.steps):
+            done = (step - self.warm_up) / max(1, self.steps - self.warm_up)
+            share = self.floor + (1 - self.floor) * (1 + math.cos(math.pi * done)) / 2
+            warm = step >= self.warm_up
+            rates.append(self.lr * (share if warm else (step + 1) / self.warm_up))
+        return rates
+
+    def walk(self, rates: list[float], noises: list[int]) -> np.ndarray:
+        """Where Adam is before the first step and after each: (steps + 1, noises, 2)."""
+        if not all(1 <= noise <= NOISES for noise in noises):
+            raise ValueError(f"noise must be from 1 to {NOISES}; got {noises}")
+        place = np.tile(START, (len(noises), 1))
+        mean, square = np.zeros_like(place), np.zeros_like(place)
+        places, rest = [place], [1.0, 1.0]
+        for rate, noise in zip(rates, _noises(noises, len(rates)), strict=True):
+            slope = _two_valleys(place)[1] + noise
+            mean = 0.9 * mean + (1 - 0.9) * slope
+            square = 0.95 * square + (1 - 0.95) * (slope * slope)
+            rest = [rest[0] * 0.9, rest[1] * 0.95]
+            size = np.sqrt(square / (1 - rest[1])) + 1e-8
+            place = place - rate * (mean / (1 - rest[0])) / size
+            places.append(place)
+        return np.array(places)
+
+    def ends(self, rates: list[float], noises: list[int]) -> tuple:
+        """For each noise, how far above the lowest point it ends; whether in the deep."""
+        height, _, deep = _two_valleys(self.walk(rates, noises)[-1])
+        return height - _two_valleys(DEEP)[0], deep
+
+    def still(self) -> Figure:
+        groups = {}
+        for name, rates in {
+            "full rate": [self.lr] * self.steps,
+            "schedule": self.rates(),
+        }.items():
+            (height,), _ = self.ends(rates, [self.noise])
+            way = self.walk(rates, [self.noise])[:, 0]
+            groups[f"{name}: ends at {height:.2f}"] = (
+                lambda x, y: _two_valleys(np.stack([x, y], axis=-1))[0],
+                way,
+            )
+        return figures.landscapes(groups, xlabel="first weight", ylabel="second weight")
+
+
+class NextToken(InteractiveFigure):
+    """The distribution of the next token under temperature, top-k and top-p.
+
+    `cases` are {"prompt", "logits"}, one logit for each of `tokens`; shown is number
+    `chosen`. `top_k` 0 and `top_p` 1 leave nothing out. ValueError for what does not fit.
+    """
+
+    _esm = _module("_softmax.js", "next_token.js")
+    tokens = traitlets.List([" Paris", " London", " city", " banana"]).tag(sync=True)
+    cases = traitlets.List(
+        [{"prompt": "The capital of France is", "logits": [12.3, 4.8, 3.1, -2.0]}]
+    ).tag(sync=True)
+    chosen = traitlets.Int(0).tag(sync=True)
+    temperature = traitlets.Float(1.0).tag(sync=True)
+    top_k = traitlets.Int(0).tag(sync=True)
+    top_p = traitlets.Float(1.0).tag(sync=True)
+
+    def logits(self) -> np.ndarray:
+        """The scores of the chosen case, one for each token."""
+        if not 0 <= self.chosen < len(self.cases):
+            raise ValueError(
+                f"chosen must be from 0 to {len(self.cases) - 1}; got {self.chosen}"
+            )
+        logits = np.array(self.cases[self.chosen]["logits"])
+        if logits.shape != (len(self.tokens),):
+            raise ValueError(
+                f"{len(self.tokens)} tokens need as many logits; got {logits.shape}"
+            )
+        return logits
+
+    def chances(self) -> np.ndarray:
+        """The probabilities that are left, one for each token."""
+        if self.temperature <= 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
+            raise ValueError(
+                "temperature must be above 0, top_k 0 or more, top_p above 0 and at "
+                f"most 1; got {self.temperature}, {self.top_k}, {self.top_p}"
+            )
+        logits = self.logits()
+        powers = np.exp((logits - logits.max()) / self.temperature)
+        if 0 < self.top_k < len(logits):
+            powers[logits < np.sort(logits)[-self.top_k]] = 0
+        order = np.argsort(-powers, kind="stable")
+        before = np.cumsum(powers[order]) - powers[order]
+        if self.top_p < 1:
+            powers[order[before >= self.top_p * powers.sum()]] = 0
+        return powers / powers.sum()
+
+    def still(self) -> Figure:
+        chances = self.chances()
+        best = np.argsort(-self.logits(), kind="stable")[:10]
+        left = np.count_nonzero(chances)
+        return figures.bars(
+            [self.tokens[i] for i in best],
+            chances[best],
+            xlabel=f"the likeliest tokens after “{self.cases[self.chosen]['prompt']}”",
+            ylabel="probability",
+            title=f"T = {self.temperature:g}: {left} of {len(chances)} tokens are left",
+            fmt=".2f",
+        )

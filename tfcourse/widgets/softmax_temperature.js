@@ -3,29 +3,12 @@ const TRAITS = ["scores", "temperature"];
 const [FEWEST, MOST] = [3, 5]; // scores
 const HEIGHT = 230;
 
-/** softmax(scores / temperature). */
-function softmax(scores, temperature) {
-  const best = Math.max(...scores);
-  const powers = scores.map((score) => Math.exp((score - best) / temperature));
-  const total = powers.reduce((sum, power) => sum + power, 0);
-  return powers.map((power) => power / total);
-}
-
 /** The scores divided by their sum; null where that sum is 0. */
 function rescaled(scores) {
   const total = scores.reduce((sum, score) => sum + score, 0);
   return Math.abs(total) < 1e-9 ? null : scores.map((score) => score / total);
 }
 
-/** The entropy of weights, in bits. */
-function bits(weights) {
-  return weights.reduce((sum, p) => sum - (p > 0 ? p * Math.log2(p) : 0), 0);
-}
-
-const number = (x, digits) =>
-  x.toFixed(digits).replace(/^-(0\.0*)$/, "$1").replace("-", "−");
-const two = (x) => number(x, 2);
-const one = (x) => number(x, 1);
 const listed = (values) => values.map(two).join(", ");
 
 function verdict(scores, temperature) {
@@ -95,34 +78,11 @@ function legend() {
   return h("ul", { class: "tfc-legend" }, ...entries);
 }
 
-/** A model for a slider that shows a part of a trait, or the trait on another scale. */
-function lens(model, trait, look, put) {
-  return {
-    get: () => look(model.get(trait)),
-    set: (_, value) => model.set(trait, put(value)),
-    on: (_, listener) => model.on(`change:${trait}`, listener),
-    save_changes: () => model.save_changes(),
-  };
-}
-
 function scoreSlider(model, i) {
   const look = (scores) => scores[i] ?? 0;
   const put = (value) => model.get("scores").with(i, value);
   const field = { trait: "score", label: `score ${i + 1}`, min: -3, max: 5, step: 0.1 };
   return slider(lens(model, "scores", look, put), { ...field, format: one });
-}
-
-function temperatureSlider(model) {
-  const put = (power) => Number((10 ** power).toPrecision(3));
-  const field = { trait: "power", label: "temperature T", min: -1, max: 1, step: 0.05 };
-  const format = (power) => String(put(power));
-  return slider(lens(model, "temperature", Math.log10, put), { ...field, format });
-}
-
-function button(label, press) {
-  const made = h("button", { type: "button", class: "tfc-choice" }, label);
-  made.addEventListener("click", press);
-  return made;
 }
 
 function render({ model, el }) {

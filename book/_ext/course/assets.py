@@ -7,6 +7,8 @@ put a checksum into its address. Nothing is fetched: MathJax comes from a packag
 import json
 import re
 import shutil
+from base64 import b64encode
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -45,14 +47,33 @@ def as_expression(name: str, module: str) -> str:
     return f"(() => {{\n{body}\n}})()"
 
 
-def figure_script(name: str, figure: type[InteractiveFigure]) -> str:
-    """A figure with its first settings, as a script."""
-    settings = json.dumps(figure().settings(), ensure_ascii=False)
+def data_script(name: str, content: bytes) -> str:
+    """What a figure loads when asked, as a script: from disk a page reads nothing else.
+
+    >>> data_script("Dot", b"dot")
+    '(globalThis.tfcourseData ??= {}).Dot = "ZG90";\\n'
+    """
+    coded = b64encode(content).decode("ascii")
+    return f'(globalThis.tfcourseData ??= {{}}).{name} = "{coded}";\n'
+
+
+def figure_scripts(name: str, figure: type[InteractiveFigure]) -> dict[str, str]:
+    """The scripts of a figure by file name: itself with its first settings; its data.
+
+    The name of the data tells their content, so that a browser keeps none that are old.
+    """
+    settings, scripts = figure().settings(), {}
+    if content := figure().heavy():
+        script = f"{name}-{sha256(content).hexdigest()[:8]}.js"
+        scripts[script] = data_script(name, content)
+        settings |= {"data_script": script, "data_bytes": len(scripts[script])}
     module = as_expression(name, figure._esm)
-    return (
+    scripts[f"{name}.js"] = (
         "globalThis.tfcourseFigures ??= {};\n"
-        f"tfcourseFigures.{name} = {{ settings: {settings}, ...{module} }};\n"
+        f"tfcourseFigures.{name} = {{ settings: "
+        f"{json.dumps(settings, ensure_ascii=False)}, ...{module} }};\n"
     )
+    return scripts
 
 
 def figure_style() -> str:
@@ -79,8 +100,8 @@ def write_assets(app) -> None:
     static = Path(app.outdir, "_static")
     (static / FIGURES).mkdir(parents=True, exist_ok=True)
     for name, figure in figure_classes().items():
-        script = static / FIGURES / f"{name}.js"
-        script.write_text(figure_script(name, figure), encoding="utf-8")
+        for script, text in figure_scripts(name, figure).items():
+            (static / FIGURES / script).write_text(text, encoding="utf-8")
     (static / STYLE).write_text(figure_style(), encoding="utf-8")
     for name in MATHJAX:
         source, target = mathjax_folder() / name, static / "mathjax" / name

@@ -11,7 +11,10 @@ import traitlets
 
 from tfcourse import widgets
 from tfcourse.bpe import Tokenizer, merge_lines, readable, split_text, train_tokenizer
-from tfcourse.gpt import GPT, GPTConfig
+from tfcourse.data.packed import unpacked
+from tfcourse.data.stored import WEIGHTS
+from tfcourse.generation import Sampler
+from tfcourse.gpt import GPT, GPTConfig, stored_gpt
 from tfcourse.kv_cache import (
     CARDS,
     BlockPool,
@@ -23,10 +26,6 @@ from tfcourse.kv_cache import (
     read_texts,
     reading_work,
 )
-from tfcourse.data.packed import unpacked
-from tfcourse.data.stored import WEIGHTS
-from tfcourse.generation import Sampler
-from tfcourse.gpt import stored_gpt
 from tfcourse.position import Rotary, sinusoids
 from tfcourse.training import Recipe, warmup_cosine
 from tfcourse.widgets import (
@@ -572,92 +571,6 @@ def test_a_step_that_the_text_does_not_have_is_refused(step):
         MergeStepper(step=step).still()
 
 
-PASSES = [("whole", 6), ("window", 6), ("blocks", 7)]  # with the steps that there are
-TINY = GPT(
-    GPTConfig(vocab_size=32, context_length=32, d_model=4, n_heads=1, n_layers=1)
-)
-TINY.eval()
-
-
-def ids_of_words(words):
-    """A number for each word."""
-    known = list(dict.fromkeys(CacheFilling().words + CacheFilling().others))
-    return [known.index(word) for word in words]
-
-
-def paged(figure):
-    """The places of the two texts of a figure as the package fills them."""
-    pool = BlockPool(TINY, figure.n_blocks, figure.block_size)
-    texts = [PagedText(pool, ids_of_words(w)) for w in (figure.words, figure.others)]
-    places = [None] * (figure.n_blocks * figure.block_size)
-
-    def read(number, n):
-        text, start = texts[number], texts[number].length
-        read_texts(TINY, [text], [n])
-        for p in range(start, text.length):
-            block = text.blocks[p // pool.block_size]
-            places[block * pool.block_size + p % pool.block_size] = (number, p)
-
-    for step in range(1, figure.step + 1):
-        for number, text in enumerate(texts[:step]):
-            if text.blocks and text.length == len(text.ids):
-                text.release()
-            elif text.blocks:
-                read(number, 1)
-            elif not text.length and step == number + 1:
-                whole, text.ids = text.ids, text.ids[: figure.prompt]
-                text.adopt()
-                read(number, figure.prompt - text.length)
-                text.ids = whole
-    return places, texts
-
-
-def windowed(figure):
-    """The places of a window as the package fills them."""
-    cache = WindowCache(1, 1, 1, figure.window, figure.sinks)
-    for step in range(figure.step):
-        t = 1 if step else figure.prompt
-        cache.update(*torch.zeros(2, 1, 1, t, 1))
-    held = cache.held.tolist()[: cache.length]
-    return [(0, p) for p in held] + [None] * (len(cache.held) - len(held))
-
-
-def kept_by_the_package(figure):
-    if figure.kind == "blocks":
-        return paged(figure)[0]
-    if figure.kind == "window":
-        return windowed(figure)
-    n = figure.prompt + figure.step - 1 if figure.step else 0
-    return [(0, p) if p < n else None for p in range(len(figure.words))]
-
-
-@pytest.mark.parametrize(("kind", "count"), PASSES)
-def test_the_memory_fills_as_the_caches_of_the_package_do(kind, count):
-    assert CacheFilling(kind=kind).count() == count
-    for step in range(count + 1):
-        figure = CacheFilling(kind=kind, step=step)
-        assert figure.memory() == kept_by_the_package(figure), step
-
-
-@pytest.mark.parametrize("sizes", [(2, 1, 8), (3, 0, 7), (4, 2, 5), (11, 0, 6)])
-def test_other_sizes_fill_as_those_of_the_package(sizes):
-    size, sinks, prompt = sizes
-    given = {"block_size": size, "window": size, "sinks": sinks, "prompt": prompt}
-    for kind in ("window", "blocks"):
-        figure = CacheFilling(kind=kind, n_blocks=12, **given)
-        for step in range(figure.count() + 1):
-            figure.step = step
-            assert figure.memory() == kept_by_the_package(figure), (kind, step)
-
-
-def test_two_texts_share_what_is_full_and_alike():
-    figure = CacheFilling(kind="blocks", step=2)
-    memory, (_, (first, second)) = figure.memory(), paged(figure)
-    assert first.blocks == [0, 1] and second.blocks == [0, 2]
-    assert [held and held[0] for held in memory[:10]] == [0] * 7 + [None, 1, 1]
-    (axes,) = figure.still().axes
-    assert [text.get_text() for text in axes.texts][0:8:2] == figure.words[:4]
-    assert axes.get_title("left") == "step 2: 9 of 24 places are filled"
 def test_the_bytes_of_the_code_model_are_the_stored_ones_in_eight_bits():
     content = CodeModel().heavy()
     model, tokenizer = stored_gpt("11_code")
@@ -803,6 +716,155 @@ def test_the_two_walks_of_the_still_picture_are_those_of_one_noise():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
+        ({"steps": 0}, "steps must be 1 or more .* got steps=0, warm_up=30"),
+        ({"warm_up": -1}, "warm_up 0 or more; got steps=200, warm_up=-1"),
+        ({"noise": 0}, r"noise must be from 1 to 100; got \[0\]"),
+        ({"noise": 101}, r"noise must be from 1 to 100; got \[101\]"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused(given, words):
+    with pytest.raises(ValueError, match=words):
+        LearningRateSchedule(**given).still()
+
+
+def with_logits(n=40, **settings):
+    logits = np.random.default_rng(1).normal(scale=3, size=n).round(2).tolist()
+    cases = [{"prompt": "a", "logits": [0.0] * n}, {"prompt": "b", "logits": logits}]
+    return NextToken(tokens=[f"t{i}" for i in range(n)], cases=cases, **settings)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (5, 1.0), (0, 0.7), (9, 0.8)])
+def test_the_next_token_is_that_of_the_packages_sampler(temperature, top_k, top_p):
+    figure = with_logits(chosen=1, temperature=temperature, top_k=top_k, top_p=top_p)
+    sampler = Sampler(temperature, top_k=top_k or None, top_p=top_p)
+    logits = torch.tensor([figure.cases[1]["logits"]], dtype=torch.float64)
+    expected = sampler.probabilities(logits, torch.zeros(1, 0, dtype=torch.long))[0]
+    np.testing.assert_allclose(figure.chances(), expected, atol=1e-12)
+    assert np.array_equal(figure.chances() > 0, expected.numpy() > 0)
+    best = np.argsort(-np.array(figure.cases[1]["logits"]))[:10]
+    np.testing.assert_allclose(drawn(figure), figure.chances()[best])
+
+
+def test_paris_has_its_quoted_probabilities_at_a_hidden_temperature():
+    figure = NextToken(temperature=2.87)
+    paris, london, city, _ = figure.chances()
+    assert london / paris == pytest.approx(0.06 / 0.82, abs=1e-3)
+    assert city / paris == pytest.approx(0.03 / 0.82, abs=5e-3)
+    figure.temperature = 1.0
+    assert figure.chances()[0] == pytest.approx(0.999, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"chosen": 2}, "chosen must be from 0 to 1; got 2"),
+        ({"tokens": ["one"]}, r"1 tokens need as many logits; got \(40,\)"),
+        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"top_k": -1}, "got 1.0, -1, 1.0"),
+        ({"top_p": 0.0}, "top_p above 0 and at most 1"),
+        ({"top_p": 1.5}, "got 1.0, 0, 1.5"),
+    ],
+)
+def test_a_next_token_that_does_not_fit_is_refused(given, words):
+    figure = with_logits()
+    for name, value in given.items():
+        setattr(figure, name, value)
+    with pytest.raises(ValueError, match=words):
+        figure.still()
+
+
+PASSES = [("whole", 6), ("window", 6), ("blocks", 7)]  # with the steps that there are
+TINY = GPT(
+    GPTConfig(vocab_size=32, context_length=32, d_model=4, n_heads=1, n_layers=1)
+)
+TINY.eval()
+
+
+def ids_of_words(words):
+    """A number for each word."""
+    known = list(dict.fromkeys(CacheFilling().words + CacheFilling().others))
+    return [known.index(word) for word in words]
+
+
+def paged(figure):
+    """The places of the two texts of a figure as the package fills them."""
+    pool = BlockPool(TINY, figure.n_blocks, figure.block_size)
+    texts = [PagedText(pool, ids_of_words(w)) for w in (figure.words, figure.others)]
+    places = [None] * (figure.n_blocks * figure.block_size)
+
+    def read(number, n):
+        text, start = texts[number], texts[number].length
+        read_texts(TINY, [text], [n])
+        for p in range(start, text.length):
+            block = text.blocks[p // pool.block_size]
+            places[block * pool.block_size + p % pool.block_size] = (number, p)
+
+    for step in range(1, figure.step + 1):
+        for number, text in enumerate(texts[:step]):
+            if text.blocks and text.length == len(text.ids):
+                text.release()
+            elif text.blocks:
+                read(number, 1)
+            elif not text.length and step == number + 1:
+                whole, text.ids = text.ids, text.ids[: figure.prompt]
+                text.adopt()
+                read(number, figure.prompt - text.length)
+                text.ids = whole
+    return places, texts
+
+
+def windowed(figure):
+    """The places of a window as the package fills them."""
+    cache = WindowCache(1, 1, 1, figure.window, figure.sinks)
+    for step in range(figure.step):
+        t = 1 if step else figure.prompt
+        cache.update(*torch.zeros(2, 1, 1, t, 1))
+    held = cache.held.tolist()[: cache.length]
+    return [(0, p) for p in held] + [None] * (len(cache.held) - len(held))
+
+
+def kept_by_the_package(figure):
+    if figure.kind == "blocks":
+        return paged(figure)[0]
+    if figure.kind == "window":
+        return windowed(figure)
+    n = figure.prompt + figure.step - 1 if figure.step else 0
+    return [(0, p) if p < n else None for p in range(len(figure.words))]
+
+
+@pytest.mark.parametrize(("kind", "count"), PASSES)
+def test_the_memory_fills_as_the_caches_of_the_package_do(kind, count):
+    assert CacheFilling(kind=kind).count() == count
+    for step in range(count + 1):
+        figure = CacheFilling(kind=kind, step=step)
+        assert figure.memory() == kept_by_the_package(figure), step
+
+
+@pytest.mark.parametrize("sizes", [(2, 1, 8), (3, 0, 7), (4, 2, 5), (11, 0, 6)])
+def test_other_sizes_fill_as_those_of_the_package(sizes):
+    size, sinks, prompt = sizes
+    given = {"block_size": size, "window": size, "sinks": sinks, "prompt": prompt}
+    for kind in ("window", "blocks"):
+        figure = CacheFilling(kind=kind, n_blocks=12, **given)
+        for step in range(figure.count() + 1):
+            figure.step = step
+            assert figure.memory() == kept_by_the_package(figure), (kind, step)
+
+
+def test_two_texts_share_what_is_full_and_alike():
+    figure = CacheFilling(kind="blocks", step=2)
+    memory, (_, (first, second)) = figure.memory(), paged(figure)
+    assert first.blocks == [0, 1] and second.blocks == [0, 2]
+    assert [held and held[0] for held in memory[:10]] == [0] * 7 + [None, 1, 1]
+    (axes,) = figure.still().axes
+    assert [text.get_text() for text in axes.texts][0:8:2] == figure.words[:4]
+    assert axes.get_title("left") == "step 2: 9 of 24 places are filled"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
         ({"step": 7}, "step must be from 0 to 6; got 7"),
         ({"prompt": 12}, "the texts need 12 words or more"),
         ({"kind": "blocks", "n_blocks": 4, "step": 5}, "n_blocks=4 are too few"),
@@ -903,59 +965,3 @@ def test_the_bars_are_the_times_of_a_step_in_milliseconds():
     times = [*found["reading"], found["computing"]]
     np.testing.assert_allclose(drawn(figure), 1000 * np.array(times))
     assert 0.014 < found["seconds"] < 0.016
-        ({"steps": 0}, "steps must be 1 or more .* got steps=0, warm_up=30"),
-        ({"warm_up": -1}, "warm_up 0 or more; got steps=200, warm_up=-1"),
-        ({"noise": 0}, r"noise must be from 1 to 100; got \[0\]"),
-        ({"noise": 101}, r"noise must be from 1 to 100; got \[101\]"),
-    ],
-)
-def test_a_schedule_that_cannot_be_is_refused(given, words):
-    with pytest.raises(ValueError, match=words):
-        LearningRateSchedule(**given).still()
-
-
-def with_logits(n=40, **settings):
-    logits = np.random.default_rng(1).normal(scale=3, size=n).round(2).tolist()
-    cases = [{"prompt": "a", "logits": [0.0] * n}, {"prompt": "b", "logits": logits}]
-    return NextToken(tokens=[f"t{i}" for i in range(n)], cases=cases, **settings)
-
-
-@pytest.mark.parametrize("temperature", [0.1, 1.0, 10.0])
-@pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (5, 1.0), (0, 0.7), (9, 0.8)])
-def test_the_next_token_is_that_of_the_packages_sampler(temperature, top_k, top_p):
-    figure = with_logits(chosen=1, temperature=temperature, top_k=top_k, top_p=top_p)
-    sampler = Sampler(temperature, top_k=top_k or None, top_p=top_p)
-    logits = torch.tensor([figure.cases[1]["logits"]], dtype=torch.float64)
-    expected = sampler.probabilities(logits, torch.zeros(1, 0, dtype=torch.long))[0]
-    np.testing.assert_allclose(figure.chances(), expected, atol=1e-12)
-    assert np.array_equal(figure.chances() > 0, expected.numpy() > 0)
-    best = np.argsort(-np.array(figure.cases[1]["logits"]))[:10]
-    np.testing.assert_allclose(drawn(figure), figure.chances()[best])
-
-
-def test_paris_has_its_quoted_probabilities_at_a_hidden_temperature():
-    figure = NextToken(temperature=2.87)
-    paris, london, city, _ = figure.chances()
-    assert london / paris == pytest.approx(0.06 / 0.82, abs=1e-3)
-    assert city / paris == pytest.approx(0.03 / 0.82, abs=5e-3)
-    figure.temperature = 1.0
-    assert figure.chances()[0] == pytest.approx(0.999, abs=5e-4)
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"chosen": 2}, "chosen must be from 0 to 1; got 2"),
-        ({"tokens": ["one"]}, r"1 tokens need as many logits; got \(40,\)"),
-        ({"temperature": 0.0}, "temperature must be above 0"),
-        ({"top_k": -1}, "got 1.0, -1, 1.0"),
-        ({"top_p": 0.0}, "top_p above 0 and at most 1"),
-        ({"top_p": 1.5}, "got 1.0, 0, 1.5"),
-    ],
-)
-def test_a_next_token_that_does_not_fit_is_refused(given, words):
-    figure = with_logits()
-    for name, value in given.items():
-        setattr(figure, name, value)
-    with pytest.raises(ValueError, match=words):
-        figure.still()

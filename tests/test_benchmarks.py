@@ -20,13 +20,16 @@ BENCHMARKS = {  # module: what is stored, against what, in how many rows
 }
 ENCODED = 1.5  # megabytes in a second of processor time
 HELD = 16  # megabytes, while a long text streams by
+DECODED = {"small": 1.5, "larger": 1.2}  # theirs / ours, by size
+FLAT = 1.2  # a step after 512 tokens, beside one after 64
+TOGETHER = 3.0  # tokens a second of eight texts, beside one
 
 
 @pytest.fixture(scope="module")
 def fresh():
     """The lines of a short run of each benchmark on this machine, now."""
     found = {}
-    for module in BENCHMARKS:
+    for module in (*BENCHMARKS, "decode"):
         command = [sys.executable, "-m", f"benchmarks.{module}", "--smoke"]
         done = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, check=False
@@ -73,3 +76,30 @@ def test_a_stream_holds_little(which, fresh):
     assert 0 < found["stream"]["peak_mb"] < HELD
     if which == "published":
         assert found["stream"]["characters"] == 100_000_000
+
+
+def decoded(which, fresh):
+    """The results of the benchmark of generation: its rows, and what else was found."""
+    if which == "fresh":
+        return fresh["decode"][:-1], fresh["decode"][-1]
+    stored = stored_results("13_decode_speed")
+    return stored["rows"], stored
+
+
+@pytest.mark.parametrize("which", ["published", "fresh"])
+def test_tokens_are_written_faster_than_with_the_faster_of_their_caches(which, fresh):
+    rows, _ = decoded(which, fresh)
+    ratios = {size: [] for size in DECODED}
+    for row in rows:
+        ratios[row["size"]].append(row["ratio"])
+        assert row["different_tokens"] > 16  # else that they agree says little
+    assert [len(found) for found in ratios.values()] == [2, 2]
+    for size, goal in DECODED.items():
+        assert min(ratios[size]) >= NOISE * goal, size
+
+
+@pytest.mark.parametrize("which", ["published", "fresh"])
+def test_a_step_is_as_long_after_many_tokens_and_texts_share_it(which, fresh):
+    _, found = decoded(which, fresh)
+    assert 0 < found["long_over_short"] <= FLAT / NOISE
+    assert found["batched_over_one"] >= NOISE * TOGETHER

@@ -1,6 +1,7 @@
 """The interactive figures, as far as Python sees them; tests/site runs them."""
 
 import re
+from dataclasses import astuple
 from itertools import chain
 
 import numpy as np
@@ -13,12 +14,25 @@ from tfcourse.bpe import Tokenizer, merge_lines, readable, split_text, train_tok
 from tfcourse.data.packed import unpacked
 from tfcourse.data.stored import WEIGHTS
 from tfcourse.generation import Sampler
-from tfcourse.gpt import stored_gpt
+from tfcourse.gpt import GPT, GPTConfig, stored_gpt
+from tfcourse.kv_cache import (
+    CARDS,
+    BlockPool,
+    Machine,
+    PagedText,
+    WindowCache,
+    bytes_per_token,
+    latent_bytes_per_token,
+    read_texts,
+    reading_work,
+)
 from tfcourse.position import Rotary, sinusoids
 from tfcourse.training import Recipe, warmup_cosine
 from tfcourse.widgets import (
+    SHAPES,
     AttentionPlayground,
     BlockTraveller,
+    CacheFilling,
     ClockHands,
     CodeModel,
     CommandTranslator,
@@ -28,12 +42,14 @@ from tfcourse.widgets import (
     MergeStepper,
     NextToken,
     RotaryScore,
+    ServingCalculator,
     SoftLookup,
     SoftmaxTemperature,
     SpectralRadius,
     TransitionTable,
     VoteStepper,
 )
+from tools.train_code_model import CONFIG
 
 FIGURES = [getattr(widgets, name) for name in widgets.__all__]
 FOLDER = widgets.HERE
@@ -756,3 +772,196 @@ def test_a_next_token_that_does_not_fit_is_refused(given, words):
         setattr(figure, name, value)
     with pytest.raises(ValueError, match=words):
         figure.still()
+
+
+PASSES = [("whole", 6), ("window", 6), ("blocks", 7)]  # with the steps that there are
+TINY = GPT(
+    GPTConfig(vocab_size=32, context_length=32, d_model=4, n_heads=1, n_layers=1)
+)
+TINY.eval()
+
+
+def ids_of_words(words):
+    """A number for each word."""
+    known = list(dict.fromkeys(CacheFilling().words + CacheFilling().others))
+    return [known.index(word) for word in words]
+
+
+def paged(figure):
+    """The places of the two texts of a figure as the package fills them."""
+    pool = BlockPool(TINY, figure.n_blocks, figure.block_size)
+    texts = [PagedText(pool, ids_of_words(w)) for w in (figure.words, figure.others)]
+    places = [None] * (figure.n_blocks * figure.block_size)
+
+    def read(number, n):
+        text, start = texts[number], texts[number].length
+        read_texts(TINY, [text], [n])
+        for p in range(start, text.length):
+            block = text.blocks[p // pool.block_size]
+            places[block * pool.block_size + p % pool.block_size] = (number, p)
+
+    for step in range(1, figure.step + 1):
+        for number, text in enumerate(texts[:step]):
+            if text.blocks and text.length == len(text.ids):
+                text.release()
+            elif text.blocks:
+                read(number, 1)
+            elif not text.length and step == number + 1:
+                whole, text.ids = text.ids, text.ids[: figure.prompt]
+                text.adopt()
+                read(number, figure.prompt - text.length)
+                text.ids = whole
+    return places, texts
+
+
+def windowed(figure):
+    """The places of a window as the package fills them."""
+    cache = WindowCache(1, 1, 1, figure.window, figure.sinks)
+    for step in range(figure.step):
+        t = 1 if step else figure.prompt
+        cache.update(*torch.zeros(2, 1, 1, t, 1))
+    held = cache.held.tolist()[: cache.length]
+    return [(0, p) for p in held] + [None] * (len(cache.held) - len(held))
+
+
+def kept_by_the_package(figure):
+    if figure.kind == "blocks":
+        return paged(figure)[0]
+    if figure.kind == "window":
+        return windowed(figure)
+    n = figure.prompt + figure.step - 1 if figure.step else 0
+    return [(0, p) if p < n else None for p in range(len(figure.words))]
+
+
+@pytest.mark.parametrize(("kind", "count"), PASSES)
+def test_the_memory_fills_as_the_caches_of_the_package_do(kind, count):
+    assert CacheFilling(kind=kind).count() == count
+    for step in range(count + 1):
+        figure = CacheFilling(kind=kind, step=step)
+        assert figure.memory() == kept_by_the_package(figure), step
+
+
+@pytest.mark.parametrize("sizes", [(2, 1, 8), (3, 0, 7), (4, 2, 5), (11, 0, 6)])
+def test_other_sizes_fill_as_those_of_the_package(sizes):
+    size, sinks, prompt = sizes
+    given = {"block_size": size, "window": size, "sinks": sinks, "prompt": prompt}
+    for kind in ("window", "blocks"):
+        figure = CacheFilling(kind=kind, n_blocks=12, **given)
+        for step in range(figure.count() + 1):
+            figure.step = step
+            assert figure.memory() == kept_by_the_package(figure), (kind, step)
+
+
+def test_two_texts_share_what_is_full_and_alike():
+    figure = CacheFilling(kind="blocks", step=2)
+    memory, (_, (first, second)) = figure.memory(), paged(figure)
+    assert first.blocks == [0, 1] and second.blocks == [0, 2]
+    assert [held and held[0] for held in memory[:10]] == [0] * 7 + [None, 1, 1]
+    (axes,) = figure.still().axes
+    assert [text.get_text() for text in axes.texts][0:8:2] == figure.words[:4]
+    assert axes.get_title("left") == "step 2: 9 of 24 places are filled"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"step": 7}, "step must be from 0 to 6; got 7"),
+        ({"prompt": 12}, "the texts need 12 words or more"),
+        ({"kind": "blocks", "n_blocks": 4, "step": 5}, "n_blocks=4 are too few"),
+    ],
+)
+def test_a_cache_that_cannot_be_filled_is_refused(given, words):
+    with pytest.raises(ValueError, match=words):
+        CacheFilling(**given).still()
+
+
+def config_of(shape):
+    """The shape as the package writes it, where it can: plain heads that make up d_model."""
+    names = ("vocab_size", "context_length", "d_model", "n_heads", "n_layers")
+    names += ("n_kv_heads", "d_ff", "tied")
+    plain = {"activation": "swiglu", "norm": "rms", "position": "rotary", "bias": False}
+    return GPTConfig(**{name: shape[name] for name in names}, **plain)
+
+
+PLAIN = [
+    i
+    for i, shape in enumerate(SHAPES)
+    if "window" not in shape and "d_latent" not in shape
+]
+SERVED = [
+    (1, 128, 16, 1),
+    (32, 8192, 16, 1),
+    (512, 131_072, 4, 8),
+]  # batch, length, bits, cards
+
+
+@pytest.mark.parametrize("served", SERVED)
+@pytest.mark.parametrize("model", PLAIN)
+def test_a_step_costs_what_the_package_says(model, served):
+    batch, length, bits, count = served
+    figure = ServingCalculator(model=model, batch=batch, length=length, count=count)
+    figure.weight_bits = figure.cache_bits = bits
+    config = config_of(SHAPES[model])
+    work = reading_work(config, 1, length - 1, batch, bits / 8)
+    for figure.card, card in enumerate(CARDS):
+        name, flops, bandwidth, memory = figure.cards[figure.card]
+        assert (name, flops, bandwidth, memory) == astuple(card)
+        many = Machine(name, count * flops, count * bandwidth, count * memory)
+        found = figure.costs()
+        assert found["seconds"] == pytest.approx(many.seconds(work), rel=1e-12)
+        assert found["computing"] == pytest.approx(work.flops / many.flops, rel=1e-12)
+        reading = sum(found["reading"])
+        assert reading == pytest.approx(work.bytes / many.bandwidth, rel=1e-12)
+        each = bytes_per_token(
+            config.n_layers, config.n_kv_heads, config.d_head, bits / 8
+        )
+        assert found["cache"] == batch * length * each
+        assert found["memory"] == many.memory
+
+
+def test_published_models_have_as_many_weights_as_is_said():
+    said = {  # in billions: all, and those of a token
+        "Llama 2 7B": (6.74, 6.61),
+        "Llama 3 8B": (8.03, 7.50),
+        "Llama 3.1 70B": (70.6, 69.5),
+        "Qwen3 8B": (8.19, 7.57),
+        "DeepSeek-V3": (671, 36.6),
+        "Gemma 3 27B": (27.0, 27.0),
+    }
+    for model, shape in enumerate(SHAPES[:-1]):
+        total, used, read = ServingCalculator(model=model, batch=1).weights()
+        for found, expected in zip((total, used), said[shape["name"]], strict=True):
+            assert found / 1e9 == pytest.approx(expected, rel=2e-3), shape["name"]
+        assert read == used
+    config = config_of(SHAPES[-1])
+    assert config == CONFIG  # of the model that the course trains
+    learned = sum(p.numel() for p in GPT(config).parameters() if p.ndim == 2)
+    assert ServingCalculator(model=len(SHAPES) - 1).weights()[0] == learned
+
+
+def test_latents_windows_and_experts_are_counted():
+    names = [shape["name"] for shape in SHAPES]
+    figure = ServingCalculator(model=names.index("DeepSeek-V3"), batch=3, length=1000)
+    each = latent_bytes_per_token(n_layers=61, d_latent=512, d_rotated=64)
+    assert figure.costs()["cache"] == 3 * 1000 * each
+    rare, often = 1 - 8 / 256, figure.weights()
+    routed = 58 * 256 * 3 * 7168 * 2048
+    always = often[1] - routed * (1 - rare)
+    assert often[2] == pytest.approx(always + routed * (1 - rare**3))
+    figure = ServingCalculator(model=names.index("Gemma 3 27B"), batch=2)
+    for figure.length in (512, 1024, 131_072):
+        local = bytes_per_token(52, 16, 128) * min(figure.length, 1024)
+        whole = bytes_per_token(10, 16, 128) * figure.length
+        assert figure.costs()["cache"] == 2 * (local + whole)
+    with pytest.raises(ValueError, match="model must be from 0 to 6; got 7"):
+        ServingCalculator(model=7).still()
+    with pytest.raises(ValueError, match="card must be from 0 to 2; got 3"):
+        ServingCalculator(card=3).still()
+
+
+def test_the_bars_are_the_times_of_a_step_in_milliseconds():
+    figure = ServingCalculator()
+    found = figure.costs()
+    times = [*found["reading"], found["computing"]]
+    np.testing.assert_allclose(drawn(figure), 1000 * np.array(times))
+    assert 0.014 < found["seconds"] < 0.016

@@ -96,6 +96,8 @@ def shared_start(a: Tensor, b: Tensor) -> int:
     if len(a) != len(b):
         return 0
     n = min(a.shape[1], b.shape[1])
+    if torch.equal(a[:, :n], b[:, :n]):
+        return n  # nearly always: one goes on where the other ended
     same = (a[:, :n] == b[:, :n]).all(dim=0)
     return int(same.long().cumprod(dim=0).sum())
 
@@ -124,7 +126,6 @@ class CachedModel:
     def __call__(self, ids: Tensor) -> Tensor:
         return self.read(ids)[:, 0]
 
-    @torch.no_grad()
     def read(self, ids: Tensor, last: int = 1) -> Tensor:
         """The scores after each of the last tokens: (b, t)  ->  (b, last, n)."""
         if ids.ndim != 2 or not 1 <= last <= ids.shape[1]:
@@ -137,11 +138,13 @@ class CachedModel:
         start = min(cache.rewind(start) for cache in self.caches)
         self.ids = ids[:, :start]  # what is true if the model refuses the rest
         parts = ids[:, start:].split(self.chunk, dim=1)
-        x = [self.model.hidden(part, caches=self.caches) for part in parts]
+        with torch.inference_mode():
+            x = [self.model.hidden(part, caches=self.caches) for part in parts]
+            x = x[0] if len(x) == 1 else torch.cat(x, dim=1)
+            scores = self.model.scores(x[:, -last:])
         self.ids = ids
-        x = x[0] if len(x) == 1 else torch.cat(x, dim=1)
-        scores = self.model.scores(x[:, -last:])
-        return scores.to("cpu", torch.promote_types(scores.dtype, torch.float32))
+        kind = torch.promote_types(scores.dtype, torch.float32)
+        return scores.to("cpu", kind, copy=True)  # out here: may be changed in place
 
 
 def bytes_per_token(

@@ -200,7 +200,8 @@ def test_what_is_heavy_is_a_script_of_its_own_named_after_its_content():
 def test_the_style_of_the_page_has_that_of_every_figure():
     style = assets.figure_style()
     assert style.count("--tfc-blue: #0b62a8") == 1
-    assert ".tfc-code-token" in style
+    for own in (".tfc-code-token", ".tfc-fill-entry", ".tfc-serve-list"):
+        assert own in style
 
 
 @pytest.mark.parametrize("module", [assets, directives])

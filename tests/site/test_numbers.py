@@ -11,8 +11,13 @@ import pytest
 from tfcourse import widgets
 from tfcourse.bpe import FIRST_NEW, Tokenizer, merge_lines, readable, train_tokenizer
 from tfcourse.data.corpus import load_corpus
+from tfcourse.gpt import GPTConfig
+from tfcourse.kv_cache import CARDS, Machine, bytes_per_token, reading_work
+from tfcourse.multi_head_attention import multiply_adds
 from tfcourse.widgets import (
+    SHAPES,
     AttentionPlayground,
+    CacheFilling,
     ClockHands,
     CommandTranslator,
     Directions,
@@ -20,6 +25,7 @@ from tfcourse.widgets import (
     LearningRateSchedule,
     MergeStepper,
     RotaryScore,
+    ServingCalculator,
     SoftmaxTemperature,
     TransitionTable,
     VoteStepper,
@@ -517,3 +523,189 @@ def test_a_schedule_is_told_with_where_it_leads(call, given, words):
         ends.append(call("LearningRateSchedule.end", places))
     told = call("LearningRateSchedule.sentence", settings, *ends)
     assert re.search(words, told), told
+
+
+def settings(figure, **changes):
+    """What the browser is told of a figure."""
+    return figure.settings() | changes
+
+
+@pytest.mark.parametrize("kind", ["whole", "window", "blocks"])
+@pytest.mark.parametrize(
+    "sizes",
+    [{}, {"prompt": 8, "sinks": 0, "block_size": 2}, {"prompt": 1, "block_size": 3}],
+)
+def test_the_cache_of_the_browser_fills_as_python_s(call, kind, sizes):
+    figure = CacheFilling(kind=kind, n_blocks=12, step=0, **sizes)
+    given = settings(figure)
+    assert call("CacheFilling.steps", given) == figure.count()
+    for step in range(figure.count() + 1):
+        figure.step = step
+        told = call("CacheFilling.story", given, step)
+        places = [p and (p["text"], p["position"]) for p in told["places"]]
+        assert places == figure.memory()
+        found = call("CacheFilling.entries", given, told)
+        texts = (figure.words, figure.others)
+        words = [texts[held[0]][held[1]] if held else "" for held in figure.memory()]
+        assert [entry["word"] for entry in found] == words
+        assert sum(entry["look"] == "new" for entry in found) == len(told["fresh"])
+
+
+def products(t, width=256):
+    return sum(multiply_adds(t, width, n_heads=4).values())
+
+
+def test_products_with_a_cache_and_without_are_those_of_the_package(call):
+    given = settings(CacheFilling())
+    whole = [call("CacheFilling.story", given, step) for step in range(7)]
+    sums = [0, 0]
+    for step, told in enumerate(whole[1:], start=1):
+        t = 5 + step
+        new = told["now"]["columns"][0]
+        assert (new, told["now"]["columns"][1]) == (6 if step == 1 else 1, t)
+        linear = multiply_adds(new, 256, 4)["linear"]
+        # every new query meets every key, and mixes every value
+        expected = [linear + 2 * new * t * 256, products(t)]
+        assert told["now"]["products"] == expected
+        sums = [a + b for a, b in zip(sums, expected, strict=True)]
+        assert told["all"] == sums
+    window = call("CacheFilling.story", given | {"kind": "window"}, 4)
+    assert window["now"]["products"] == [4 * 256**2 + 2 * 6 * 256, products(9)]
+    blocks = call("CacheFilling.story", given | {"kind": "blocks"}, 2)
+    first, second = 4 * 256**2 + 2 * 7 * 256, 2 * 4 * 256**2 + 2 * 2 * 6 * 256
+    assert blocks["now"]["products"] == [first + second, products(7) + products(6)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "words"),
+    [
+        (
+            "whole",
+            0,
+            (
+                "Nothing is kept yet: there is room for 11 entries, a key and a value "
+                "each."
+            ),
+        ),
+        (
+            "window",
+            1,
+            (
+                "Step 1: the prompt, 6 words, is read at once: 6 keys and values are "
+                "computed and kept."
+            ),
+        ),
+        (
+            "whole",
+            3,
+            (
+                "Step 3: only “it” is new: one key and one value are computed, and its "
+                "query reads all 8 entries. Without a cache, 8 keys and values would be "
+                "computed."
+            ),
+        ),
+        (
+            "window",
+            3,
+            (
+                "Step 3: “it” takes the place of “sat”, which is forgotten. Its query "
+                "reads 6 entries: the first and the last 5. Without a cache, 8 keys "
+                "and values would be computed."
+            ),
+        ),
+        (
+            "blocks",
+            2,
+            (
+                "Step 2: new in the first text: “because” (block 1). The second text "
+                "begins alike: block 0 is shared, 4 words are not computed again, 2 "
+                "are, into block 2."
+            ),
+        ),
+        (
+            "blocks",
+            4,
+            (
+                "Step 4: new in the first text: “was” (block 3, taken now). New in the "
+                "second text: “then” (block 2)."
+            ),
+        ),
+        (
+            "blocks",
+            7,
+            (
+                "Step 7: the first text is done and gives its blocks back. Block 0 "
+                "stays: the second text still reads it. New in the second text: “well” "
+                "(block 4)."
+            ),
+        ),
+    ],
+)
+def test_a_step_of_the_cache_is_told(call, kind, step, words):
+    given = settings(CacheFilling(), kind=kind)
+    assert call("CacheFilling.sentence", given, step) == words
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape["name"])
+def test_a_step_costs_in_the_browser_what_it_costs_in_python(call, shape):
+    model = SHAPES.index(shape)
+    for batch, length, weight_bits, cache_bits, count, card in [
+        (1, 128, 16, 16, 1, 0),
+        (32, 8192, 8, 16, 2, 1),
+        (512, 131_072, 4, 2, 16, 2),
+    ]:
+        figure = ServingCalculator(
+            model=model,
+            batch=batch,
+            length=length,
+            count=count,
+            weight_bits=weight_bits,
+            cache_bits=cache_bits,
+            card=card,
+        )
+        found = call(
+            "ServingCalculator.cost", shape, figure.cards[card], settings(figure)
+        )
+        for name, expected in figure.costs().items():
+            assert found[name] == pytest.approx(expected, rel=1e-12), name
+        needed = found["weights"] + found["cache"]
+        assert found["fits"] == (needed <= found["memory"])
+        each = found["cache"] / batch
+        left = found["memory"] - found["weights"]
+        assert found["most"] == max(0, left // each)
+
+
+def test_the_browser_agrees_with_the_package_for_llama_3(call):
+    model = next(i for i, s in enumerate(SHAPES) if s["name"] == "Llama 3 8B")
+    shape = SHAPES[model]
+    config = GPTConfig(
+        *(128_256, 8192, 4096, 32, 32), n_kv_heads=8, d_ff=14_336, tied=False,
+        activation="swiglu", norm="rms", position="rotary", bias=False,
+    )  # fmt: skip
+    figure = ServingCalculator(model=model)
+    for card, machine in enumerate(CARDS):
+        assert isinstance(machine, Machine)
+        for bits in (16, 8, 4):
+            given = settings(figure, weight_bits=bits, cache_bits=bits)
+            found = call("ServingCalculator.cost", shape, figure.cards[card], given)
+            work = reading_work(config, 1, 8191, 32, bits / 8)
+            near = {"rel": 1e-12}
+            assert found["seconds"] == pytest.approx(machine.seconds(work), **near)
+            assert found["flops"] == pytest.approx(work.flops, **near)
+            assert found["bytes"] == pytest.approx(work.bytes, **near)
+            assert found["perToken"] == bytes_per_token(32, 8, 128, bits / 8)
+
+
+def test_a_calculation_is_told(call):
+    figure = ServingCalculator()
+    told = call(
+        "ServingCalculator.sentence",
+        SHAPES[1],
+        figure.cards[1],
+        settings(figure),
+    )
+    assert told == (
+        "Llama 3 8B with 32 texts of 8192 tokens needs 50.4 GB: it fits into 80 GB, one "
+        "H100 SXM. There is room for 59 such texts. A step takes at least 14.7 ms, 2170 "
+        "tokens a second: reading the cache takes longest."
+    )

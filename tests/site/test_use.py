@@ -11,6 +11,7 @@ from visit import AXE, SERIOUS
 FIGURES = {
     "AttentionPlayground": ("Press a word to let it ask", 2),
     "BlockTraveller": ("cosine to the vector that came in", 1),
+    "CacheFilling": ("keys and values computed now", 0),
     "ClockHands": ("A step turns hand 0", 2),
     "CodeModel": ("The model is not loaded yet", 0),  # test_code_model.py moves them
     "CommandTranslator": ("a command of your own can be typed", 1),
@@ -21,6 +22,7 @@ FIGURES = {
     "NextToken": ("after the cut", 3),
     "RotaryScore": ("Query at ", 4),
     "RowLookup": ("The product is", 3),
+    "ServingCalculator": ("operations for each byte read", 2),
     "SoftLookup": ("The answer is a mixture", 2),
     "SoftmaxTemperature": ("Softmax at temperature", 4),
     "SpectralRadius": ("At lag 50 the gradient", 3),
@@ -575,6 +577,91 @@ def test_the_pieces_of_a_long_word_fit_a_telephone(open_figure, page):
         view = box.get_by_role("list")
         assert view.evaluate("(e) => e.scrollWidth - e.clientWidth") <= 0
         assert view.bounding_box()["height"] < 400
+
+
+def test_a_cache_is_filled_by_keyboard_and_emptied(open_figure):
+    box = open_figure("CacheFilling")
+    told = box.get_by_role("status")
+    back, step, reset, whole, window, blocks = (
+        box.get_by_role("button", name=name)
+        for name in ("back", "step", "reset", "whole", "window", "blocks, two texts")
+    )
+    whole.press("Enter")
+    reset.press("Enter")
+    expect(told).to_have_text(re.compile("^Nothing is kept yet"))
+    for button in (back, reset):
+        expect(button).to_have_attribute("aria-disabled", "true")
+    back.press("Enter")  # there is nothing before
+    kept = box.locator("tbody tr").last.locator("td").first
+    expect(kept).to_have_text("0")
+    seen = []
+    while step.get_attribute("aria-disabled") == "false":
+        seen.append((told.inner_text(), kept.inner_text()))
+        step.press("Enter")
+        expect(told).to_contain_text(f"Step {len(seen)}: ")
+        expect(box.locator(".tfc-fill-entry.tfc-fill-new").first).to_be_visible()
+    assert [count for _, count in seen] == ["0", "6", "7", "8", "9", "10"]
+    expect(kept).to_have_text("11")
+    for sentence, count in reversed(seen):
+        back.press("Enter")
+        expect(told).to_have_text(sentence)
+        expect(kept).to_have_text(count)
+    for _ in range(3):
+        step.press("Enter")
+    window.press("Enter")  # the step stays, the memory does not grow
+    expect(window).to_have_attribute("aria-pressed", "true")
+    expect(told).to_contain_text("“it” takes the place of “sat”, which is forgotten")
+    expect(kept).to_have_text("6")
+    expect(box.locator(".tfc-fill-word.tfc-fill-gone")).to_have_text(["cat", "sat"])
+    blocks.press("Enter")
+    expect(box.locator(".tfc-fill-shared")).to_have_count(1)
+    expect(box.locator(".tfc-fill-shared")).to_contain_text("block 0: text 1 and 2")
+    for _ in range(4):
+        step.press("Enter")
+    expect(told).to_contain_text("Block 0 stays: the second text still reads it.")
+    expect(step).to_have_attribute("aria-disabled", "true")
+    whole.press("Enter")  # it has a step less
+    expect(told).to_contain_text("Step 6: ")
+
+
+def test_a_calculation_is_set_by_keyboard(open_figure):
+    box = open_figure("ServingCalculator")
+    told = box.get_by_role("status")
+    lists = {
+        name: box.get_by_role("combobox", name=name, exact=True)
+        for name in ("model", "card", "how many cards", "weights in", "cache in")
+    }
+    for held in lists.values():
+        assert held.get_attribute("data-lm-suppress-shortcuts") == "true"
+    lists["model"].select_option("Llama 3.1 70B")
+    expect(told).to_contain_text("it does not fit into 80 GB, one H100 SXM.")
+    expect(told).to_contain_text("There is no room for a single text.")
+    lists["how many cards"].focus()
+    lists["how many cards"].press("ArrowDown")
+    lists["card"].select_option("H200")
+    expect(told).to_contain_text("2 × H200")
+    for bits in ("weights in", "cache in"):
+        lists[bits].select_option("8 bits")
+    expect(told).to_contain_text("it fits into 282 GB")
+    expect(told).to_contain_text("A step takes at least")
+    box.get_by_label("texts at once").press("Home")
+    expect(told).to_contain_text("with one text of")
+    expect(told).to_contain_text("reading the weights takes longest")
+    lists["model"].select_option("this course's")
+    box.get_by_label("tokens in each text").press("End")
+    expect(told).to_contain_text("The model was made for 512 tokens.")
+
+
+@pytest.mark.parametrize("figure", ["CacheFilling", "ServingCalculator"])
+def test_cache_and_calculator_fit_a_telephone(figure, open_figure, page):
+    page.set_viewport_size({"width": 360, "height": 700})
+    box = open_figure(figure)
+    edge = "(e) => e.getBoundingClientRect().right"
+    for button in [None, *box.get_by_role("button").all()]:
+        for _ in range(8 if button else 0):  # by steps to the last, which has the most
+            button.press("Enter")
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert box.get_by_role("table").evaluate(edge) <= box.evaluate(edge)
 
 
 def test_warm_up_leads_to_the_deep_valley_and_the_full_rate_does_not(open_figure):

@@ -25,6 +25,7 @@ from tfcourse.notebook import figures
 __all__ = [
     "AttentionPlayground",
     "BlockTraveller",
+    "CacheFilling",
     "ClockHands",
     "CodeModel",
     "CommandTranslator",
@@ -35,6 +36,7 @@ __all__ = [
     "NextToken",
     "RotaryScore",
     "RowLookup",
+    "ServingCalculator",
     "SoftLookup",
     "SoftmaxTemperature",
     "SpectralRadius",
@@ -864,6 +866,250 @@ class MergeStepper(InteractiveFigure):
             title=f"step {self.step}: {size} bytes in {count} pieces",
             marked=[str(made)] if self.step else [],
         )
+
+
+def _own_style(name: str) -> str:
+    """The style of all figures, and what one adds to it."""
+    return InteractiveFigure._css + (HERE / name).read_text("utf-8")
+
+
+class CacheFilling(InteractiveFigure):
+    """A cache of keys and values that fills, step by step, and what it saves.
+
+    The `prompt` first words are read at once, then one a step; `step` are done. Of kind
+    "whole" it keeps all of `words`, as "window" the last `window` and the first `sinks`. As
+    "blocks" the cache is `n_blocks` of `block_size`, and `others`, one step behind, share
+    those that are full where they begin alike. Products are those of a layer of `width`.
+    """
+
+    _esm = _module("cache_filling.js")
+    _css = _own_style("cache_filling.css")
+    kind = traitlets.Enum(["whole", "window", "blocks"], "whole").tag(sync=True)
+    words = traitlets.List(
+        ["the", "cat", "sat", "on", "the", "mat", "because", "it", "was", "so", "tired"]
+    ).tag(sync=True)
+    others = traitlets.List(
+        ["the", "cat", "sat", "on", "the", "mat", "and", "then", "it", "slept", "well"]
+    ).tag(sync=True)
+    prompt = traitlets.Int(6, min=1).tag(sync=True)
+    window = traitlets.Int(5, min=1).tag(sync=True)
+    sinks = traitlets.Int(1, min=0).tag(sync=True)
+    block_size = traitlets.Int(4, min=1).tag(sync=True)
+    n_blocks = traitlets.Int(6, min=1).tag(sync=True)
+    width = traitlets.Int(256).tag(sync=True)
+    step = traitlets.Int(4, min=0).tag(sync=True)
+
+    def count(self) -> int:
+        """How many steps there are. ValueError for a text that is shorter than its prompt."""
+        texts = [self.words, self.others] if self.kind == "blocks" else [self.words]
+        if min(map(len, texts)) < self.prompt:
+            raise ValueError(
+                f"the texts need {self.prompt} words or more, as the prompt"
+            )
+        return max(len(text) - self.prompt + 1 + i for i, text in enumerate(texts))
+
+    def memory(self) -> list[tuple[int, int] | None]:
+        """What is at each place after the steps: (text, position), or None."""
+        if not 0 <= self.step <= self.count():
+            raise ValueError(f"step must be from 0 to {self.count()}; got {self.step}")
+        if self.kind == "blocks":
+            return self._blocks()
+        n = self.step and self.prompt + self.step - 1
+        if self.kind == "whole":
+            return [(0, p) if p < n else None for p in range(len(self.words))]
+        places = [None] * (self.sinks + self.window)
+        for p in range(n):
+            late = p - self.sinks
+            places[p if late < 0 else self.sinks + late % self.window] = (0, p)
+        return places
+
+    def _alike(self, read: int) -> int:
+        """How many blocks the second text shares of the first, so far read: full, and alike.
+
+        Never with the last word of its prompt, which is computed for its scores.
+        """
+        ends = range(self.block_size, min(read, self.prompt - 1) + 1, self.block_size)
+        return sum(self.words[:end] == self.others[:end] for end in ends)
+
+    def _blocks(self) -> list[tuple[int, int] | None]:
+        size, texts, tables = self.block_size, (self.words, self.others), ([], [])
+        places, free = [None] * (self.n_blocks * size), list(range(self.n_blocks))
+        lengths = [0, 0]
+        for step in range(1, self.step + 1):
+            for i, table in enumerate(tables[:step]):  # the second begins a step later
+                start, goal = lengths[i], min(self.prompt + step - 1 - i, len(texts[i]))
+                if start == goal:  # it is done, and gives back
+                    free += [b for b in reversed(table) if b not in tables[1 - i]]
+                    table.clear()
+                    continue
+                if i and not start:
+                    table += tables[0][: self._alike(lengths[0])]
+                    start = len(table) * size
+                missing = -(-goal // size) - len(table)
+                if missing > len(free):
+                    raise ValueError(f"n_blocks={self.n_blocks} are too few")
+                table += [free.pop(0) for _ in range(missing)]
+                for p in range(start, goal):
+                    places[table[p // size] * size + p % size] = (i, p)
+                lengths[i] = goal
+        return places
+
+    def still(self) -> Figure:
+        memory, texts = self.memory(), (self.words, self.others)
+        faces = [
+            (texts[held[0]][held[1]] if held else "–", str(place))
+            for place, held in enumerate(memory)
+        ]
+        size = self.block_size if self.kind == "blocks" else len(faces)
+        groups = [faces[i : i + size] for i in range(0, len(faces), size)]
+        full = sum(held is not None for held in memory)
+        title = f"step {self.step}: {full} of {len(memory)} places are filled"
+        return figures.boxes(groups, title=title)
+
+
+def _shape(name: str, context_length: int, *sizes: int, **more) -> dict:
+    """A published model, whose feed-forward layers have gates and so three matrices."""
+    names = (
+        "n_layers",
+        "d_model",
+        "n_heads",
+        "n_kv_heads",
+        "d_head",
+        "d_ff",
+        "vocab_size",
+    )
+    sizes = dict(zip(names, sizes, strict=True))
+    return (
+        {"name": name, "context_length": context_length, "tied": False} | sizes | more
+    )
+
+
+NARROW = {  # DeepSeek's: attention through narrow layers, and experts beside one for all
+    "d_latent": 512,
+    "d_rotated": 64,
+    "attention": sum(
+        rows * columns
+        for rows, columns in (
+            (7168, 1536),  # to the queries, and on
+            (1536, 128 * (128 + 64)),
+            (7168, 512 + 64),  # to what is kept, and on to keys and values
+            (512, 128 * (128 + 128)),
+            (128 * 128, 7168),  # out
+        )
+    ),
+    "n_dense": 3,
+    "n_experts": 256,
+    "n_used": 8,
+    "n_shared": 1,
+    "d_expert": 2048,
+}
+SHAPES = [
+    _shape("Llama 2 7B", 4096, 32, 4096, 32, 32, 128, 11_008, 32_000),
+    _shape("Llama 3 8B", 8192, 32, 4096, 32, 8, 128, 14_336, 128_256),
+    _shape("Llama 3.1 70B", 131_072, 80, 8192, 64, 8, 128, 28_672, 128_256),
+    _shape("Qwen3 8B", 32_768, 36, 4096, 32, 8, 128, 12_288, 151_936),
+    _shape(
+        *("DeepSeek-V3", 131_072, 61, 7168, 128, 128, 128, 18_432, 129_280), **NARROW
+    ),
+    _shape(
+        *("Gemma 3 27B", 131_072, 62, 5376, 32, 16, 128, 21_504, 262_144),
+        tied=True,
+        n_local=52,  # of six layers five see a window
+        window=1024,
+    ),
+    _shape("this course's", 512, 4, 256, 4, 4, 64, 512, 2048, tied=True),
+]
+
+
+class ServingCalculator(InteractiveFigure):
+    """What a step of generation costs at least: memory, time, and which of both is short.
+
+    `batch` texts of `length` tokens, with the one now written, on `count` cards that share
+    the work evenly and talk for nothing. Weights have `weight_bits`, the cache
+    `cache_bits`; it is computed in 16. `model` and `card` are places in `models` (shapes)
+    and in `cards` (name, operations and bytes a second, bytes of memory).
+    """
+
+    _esm = _module("serving_calculator.js")
+    _css = _own_style("serving_calculator.css")
+    models = traitlets.List(SHAPES).tag(sync=True)
+    cards = traitlets.List(
+        [
+            ["A100 80 GB", 312e12, 2.039e12, 80e9],
+            ["H100 SXM", 989e12, 3.35e12, 80e9],
+            ["H200", 989e12, 4.8e12, 141e9],
+        ]
+    ).tag(sync=True)
+    model = traitlets.Int(1, min=0).tag(sync=True)
+    card = traitlets.Int(1, min=0).tag(sync=True)
+    count = traitlets.Int(1, min=1).tag(sync=True)
+    length = traitlets.Int(8192, min=1).tag(sync=True)
+    batch = traitlets.Int(32, min=1).tag(sync=True)
+    weight_bits = traitlets.Int(16).tag(sync=True)
+    cache_bits = traitlets.Int(16).tag(sync=True)
+
+    def weights(self) -> tuple[int, float, float]:
+        """Of the model: all weights, those of a token, those that a step reads."""
+        c = {"n_experts": 0, "n_used": 0, "n_shared": 0, "d_expert": 0}
+        c |= self.models[self.model]
+        d, dense = c["d_model"], c.get("n_dense", c["n_layers"])
+        heads = 2 * (c["n_heads"] + c["n_kv_heads"]) * c["d_head"]
+        sparse, table = c["n_layers"] - dense, c["vocab_size"] * d
+        expert = 3 * d * c["d_expert"]
+        always = c["n_layers"] * c.get("attention", heads * d) + table
+        always += dense * 3 * d * c["d_ff"]
+        always += sparse * (c["n_experts"] * d + c["n_shared"] * expert)
+        routed = sparse * c["n_experts"] * expert
+        share = c["n_used"] / max(c["n_experts"], 1)
+        total = always + routed + (0 if c["tied"] else table)
+        met = 1 - (1 - share) ** self.batch  # experts that some token chose, by chance
+        return total, always + routed * share, always + routed * met
+
+    def kept(self) -> tuple[int, int]:
+        """Of one text: numbers in the cache, operations of attention in a step."""
+        c = self.models[self.model]
+        local = c.get("n_local", 0)
+        seen = (c["n_layers"] - local) * self.length
+        seen += local * min(self.length, c.get("window", 0))
+        if "d_latent" in c:
+            latent, rotated = c["d_latent"], c["d_rotated"]
+            each = latent + rotated, 2 * c["n_heads"] * (2 * latent + rotated)
+        else:
+            each = 2 * c["n_kv_heads"] * c["d_head"], 4 * c["n_heads"] * c["d_head"]
+        return each[0] * seen, each[1] * seen
+
+    def costs(self) -> dict:
+        """Bytes of weights, cache and memory; seconds of reading both, of computing."""
+        for name, what in (("model", self.models), ("card", self.cards)):
+            if getattr(self, name) >= len(what):
+                raise ValueError(
+                    f"{name} must be from 0 to {len(what) - 1}; got {getattr(self, name)}"
+                )
+        _, speed, bandwidth, memory = self.cards[self.card]
+        (total, used, read), (numbers, products) = self.weights(), self.kept()
+        cache = self.batch * numbers * self.cache_bits / 8
+        flops = self.batch * (2 * used + products)
+        reading = [
+            size / (bandwidth * self.count)
+            for size in (read * self.weight_bits / 8, cache)
+        ]
+        computing = flops / (speed * self.count)
+        return {
+            "weights": total * self.weight_bits / 8,
+            "cache": cache,
+            "memory": memory * self.count,
+            "reading": reading,
+            "computing": computing,
+            "seconds": max(sum(reading), computing),
+        }
+
+    def still(self) -> Figure:
+        found, name = self.costs(), self.models[self.model]["name"]
+        times = [1000 * t for t in (*found["reading"], found["computing"])]
+        labels = ["reading weights", "reading the cache", "arithmetic"]
+        card = f"{self.count} × {self.cards[self.card][0]}"
+        title = f"{name}, {card}: {self.batch} × {self.length} tokens"
+        return figures.bars(labels, times, ylabel="ms a step", title=title, fmt=".3g")
 
 
 class CodeModel(InteractiveFigure):

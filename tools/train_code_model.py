@@ -57,6 +57,31 @@ def trained(ids, path):
     return model
 
 
+def store(name, model, tokenizer, recipe, made_with):
+    """Write weights (bfloat16), tokenizer and card, with the loss of what is written."""
+    tensors = {key: t.bfloat16() for key, t in model.state_dict().items()}
+    model.load_state_dict(tensors)  # what is stored is scored
+    corpus = load_corpus()
+    scored = torch.tensor(tokenizer.encode(corpus.scored))
+    bits = evaluate(model, scored) / math.log(2) * (len(scored) - 1)
+    content = save(tensors)
+    card = {
+        "model": "GPT",
+        "config": asdict(model.config),
+        "recipe": asdict(recipe),
+        "data": {"name": corpus.name, "sha256": corpus.sha256},
+        **made_with,
+        "bits_per_byte": round(bits / len(corpus.scored), 4),
+        "dtype": "bfloat16",
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    (WEIGHTS / f"{name}.safetensors").write_bytes(content)
+    save_tokenizer(tokenizer, WEIGHTS / f"{name}.tokenizer")
+    text = json.dumps(card, indent=1) + "\n"
+    (WEIGHTS / f"{name}.json").write_text(text, "utf-8")
+    print(text, flush=True)
+
+
 def main(arguments):
     enter(MEASURING)
     torch.set_num_threads(THREADS)
@@ -67,28 +92,8 @@ def main(arguments):
     tokenizer = train_tokenizer([corpus.train], CONFIG.vocab_size)
     model = trained(torch.tensor(tokenizer.encode(corpus.train)), path)
     seconds = round(time.process_time() - start)
-    tensors = {name: t.bfloat16() for name, t in model.state_dict().items()}
-    model.load_state_dict(tensors)  # what is stored is scored
-    scored = torch.tensor(tokenizer.encode(corpus.scored))
-    bits = evaluate(model, scored) / math.log(2) * (len(scored) - 1)
-    content = save(tensors)
-    card = {
-        "model": "GPT",
-        "config": asdict(CONFIG),
-        "recipe": asdict(RECIPE),
-        "data": {"name": corpus.name, "sha256": corpus.sha256},
-        "command": "python -m tools.train_code_model",
-        "threads": THREADS,
-        "cpu_seconds": seconds,
-        "bits_per_byte": round(bits / len(corpus.scored), 4),
-        "dtype": "bfloat16",
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
-    (WEIGHTS / f"{NAME}.safetensors").write_bytes(content)
-    save_tokenizer(tokenizer, WEIGHTS / f"{NAME}.tokenizer")
-    text = json.dumps(card, indent=1) + "\n"
-    (WEIGHTS / f"{NAME}.json").write_text(text, "utf-8")
-    print(text, flush=True)
+    made_with = {"command": "python -m tools.train_code_model", "threads": THREADS}
+    store(NAME, model, tokenizer, RECIPE, made_with | {"cpu_seconds": seconds})
 
 
 if __name__ == "__main__":

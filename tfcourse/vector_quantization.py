@@ -12,8 +12,6 @@ from torch import Tensor
 from tfcourse.kv_cache import require_fit
 from tfcourse.quantization import pack, unpack
 
-POINTS = 2**16 + 1  # of a density, where it is integrated
-
 
 def require_vectors(x: Tensor, d: int) -> None:
     """ValueError for no vectors, another width than d, or numbers that are not finite."""
@@ -228,6 +226,15 @@ def read_codes(codecs, stored, n: int, like: Tensor) -> Tensor:
     return torch.stack(parts)
 
 
+def require_room(start: int, end: int, capacity: int) -> None:
+    """ValueError where positions start to end - 1 are more than a cache has room for."""
+    if end > capacity:
+        raise ValueError(
+            f"the cache is full: capacity={capacity} positions, {start} filled, "
+            f"{end - start} more to come"
+        )
+
+
 class QuantizedCache:
     """Keys and values of one layer in codes; the last tokens as they are, in float16.
 
@@ -262,11 +269,7 @@ class QuantizedCache:
     def update(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         require_fit(self.like, k, v)
         start, end = self.length, self.length + k.shape[-2]
-        if end > self.capacity:
-            raise ValueError(
-                f"the cache is full: capacity={self.capacity} positions, {start} filled, "
-                f"{end - start} more to come"
-            )
+        require_room(start, end, self.capacity)
         before, done = self.in_codes(start), self.in_codes(end)
         new = half(torch.stack([k, v]))
         require_vectors(new, k.shape[-1])
@@ -349,6 +352,9 @@ def lloyd_max(x: Tensor, density: Tensor, n: int, most: int = 3000) -> Tensor:
 def halfway(codebook: Tensor) -> Tensor:
     """The borders between the values of a codebook: (n,)  ->  (n - 1,)."""
     return (codebook[1:] + codebook[:-1]) / 2
+
+
+POINTS = 2**16 + 1  # of a density, where it is integrated
 
 
 def sphere_grid(d: int) -> tuple[Tensor, Tensor]:

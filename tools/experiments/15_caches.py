@@ -2,7 +2,7 @@
 
 from tools.experiments import chapter_cells, run
 
-FEW, ALL = 8, 46  # windows
+FEW, ALL = 8, 23  # windows
 
 
 def rows(windows=(FEW, ALL), every_bits=(1, 2, 3, 4), recents=(0, 32)):
@@ -18,13 +18,14 @@ def rows(windows=(FEW, ALL), every_bits=(1, 2, 3, 4), recents=(0, 32)):
     )
     loss, cache = names["loss"], names["QuantizedCache"]
 
-    def row(kind, bits, recent, n, true_bits, **sizes):
+    def row(kind, bits, n, true_bits, **sizes):
         found = loss(n, cache, **sizes) if sizes else loss(n)
-        told = {"kind": kind, "bits": bits, "recent": recent, "windows": n}
-        return told | {"true_bits": round(true_bits, 3), "loss": round(found, 4)}
+        told = {"kind": kind, "bits": bits, "recent": sizes.get("recent", 0)}
+        told |= {"windows": n, "true_bits": round(true_bits, 3)}
+        return told | {"loss": round(found, 4)}
 
     for n in windows:
-        yield row("plain", 16, 0, n, 16)
+        yield row("plain", 16, n, 16)
     for recent in recents:
         cases = [
             (kind, b, pair)
@@ -37,7 +38,7 @@ def rows(windows=(FEW, ALL), every_bits=(1, 2, 3, 4), recents=(0, 32)):
             held = names["true_bits"](512, **sizes)
             for n in windows:
                 if n == ALL or bits == 2:  # the chapter repeats the few
-                    yield row(kind, bits, recent, n, held, **sizes)
+                    yield row(kind, bits, n, held, **sizes)
 
 
 if __name__ == "__main__":

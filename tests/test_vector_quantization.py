@@ -264,12 +264,13 @@ def test_an_even_density_gets_even_values():
 # TurboQuant
 
 
-@pytest.mark.parametrize("bits", [1, 2, 3, 4])
-def test_the_error_is_the_expected_one(bits):
-    expected = expected_distortion(1024, bits)
-    codec = TurboQuant(random_rotation(1024, seeded(9)), bits)
-    assert distortion(codec, units(300, 1024)).item() == pytest.approx(expected, 0.02)
-    assert 4**-bits < expected < math.sqrt(3) * math.pi / 2 * 4**-bits
+def test_the_error_is_the_expected_one():
+    rotation, x = random_rotation(1024, seeded(9)), units(300, 1024)
+    for bits in (1, 2, 3, 4):
+        expected = expected_distortion(1024, bits)
+        found = distortion(TurboQuant(rotation, bits), x).item()
+        assert found == pytest.approx(expected, 0.02)
+        assert 4**-bits < expected < math.sqrt(3) * math.pi / 2 * 4**-bits
 
 
 def test_the_expected_error_is_one_minus_the_length_of_the_values():
@@ -289,7 +290,7 @@ def test_lengths_pass_through():
     close(tenfold, 16 * once, atol=1e-4)
 
 
-def slope(make, n=160, d=48, seed=11):
+def slope(make, n=100, d=32, seed=11):
     """The mean of ⟨y, x̂⟩ / ⟨y, x⟩ over codecs and pairs, and its standard error."""
     gen, means = seeded(seed), []
     for _ in range(n):
@@ -310,9 +311,9 @@ def test_only_what_is_called_unbiased_is(bits):
         lambda r, s: QJL(s),
     ):
         mean, error = slope(make)
-        assert abs(mean - 1) < 3 * error < 0.02
+        assert abs(mean - 1) < 3 * error < 0.03
     mean, error = slope(lambda r, s: TurboQuant(r, bits))
-    assert mean == pytest.approx(1 - expected_distortion(48, bits), abs=4 * error)
+    assert mean == pytest.approx(1 - expected_distortion(32, bits), abs=4 * error)
     assert mean < 1 - 5 * error
 
 
@@ -332,7 +333,7 @@ def test_the_sketch_keeps_its_bounds():
         found = d * ((error @ y.T) ** 2).mean().item()
         assert 4**-bits < found < math.sqrt(3) * math.pi**2 * 4**-bits
         share = 1.0 if bits == 1 else expected_distortion(d, bits - 1)
-        assert found == pytest.approx((math.pi / 2 - 1) * share + share, rel=0.2)
+        assert found == pytest.approx((math.pi / 2 - 1 / d) * share, rel=0.05)
 
 
 # PolarQuant
@@ -366,7 +367,7 @@ def test_angles_lie_as_their_density_says():
 
 # Caches
 
-N, T, B, L, BLOCK = 19, 29, 2, 2, 4
+N, T, B, L, BLOCK = 19, 22, 2, 2, 4
 MODEL = filled(
     GPT(
         GPTConfig(
@@ -384,9 +385,8 @@ IDS = torch.randint(N, (B, T), generator=seeded())
 CUTS = {
     "one by one": [1] * T,
     "all at once": [T],
-    "a prompt, then one by one": [9] + [1] * (T - 9),
-    "in chunks of a block": [4] * 7 + [1],
-    "odd chunks": [1, 6, 2, 1, 9, 3, 7],
+    "a prompt, then two by two": [8] + [2] * 7,
+    "odd chunks": [1, 6, 2, 1, 9, 3],
 }
 
 
@@ -435,8 +435,10 @@ class Reference:
         return torch.cat(all_keys, dim=2), torch.cat(all_values, dim=2), mask
 
 
-@pytest.mark.parametrize("recent", [0, 3])
-@pytest.mark.parametrize("kind", [*KINDS, "kivi"])
+@pytest.mark.parametrize(
+    ("kind", "recent"),
+    [*((kind, 0) for kind in [*KINDS, "kivi"]), ("turbo", 3), ("kivi", 3), ("kivi", 6)],
+)
 def test_the_cache_adds_no_error_whatever_the_parts(kind, recent):
     sizes = mixed(recent=recent)[kind]
     with torch.no_grad():
@@ -470,7 +472,7 @@ def test_going_back_is_as_if_one_had_not_gone(kind, recent):
     model = CachedModel(
         MODEL, caches_for(MODEL, QuantizedCache, B, capacity=T, **sizes)
     )
-    for t in (11, 10, 20, 5, 6, T, 26, 1, T):
+    for t in (11, 10, 20, 5, 6, T, 19, 1, T):
         other = IDS[:, :t].clone()
         other[:, -1] = (other[:, -1] + t) % N
         fresh = caches_for(MODEL, QuantizedCache, B, capacity=T, **sizes)
@@ -501,7 +503,7 @@ def test_it_writes_as_any_cache_does():
 
     written = []
     for model in (step, CachedModel(MODEL, caches())):
-        tokens = generate(model, IDS[:, :6], 20, Sampler(temperature=2), seeded(3))
+        tokens = generate(model, IDS[:, :6], T - 6, Sampler(temperature=2), seeded(3))
         written.append(torch.stack(list(tokens)))
     assert torch.equal(*written)
     assert len(set(written[0].flatten().tolist())) > 4

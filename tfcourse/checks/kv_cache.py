@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tfcourse.checks import Finding, Mistake, close, describe, exercise
-from tfcourse.checks.compare import difference, measured
+from tfcourse.checks.compare import difference, measured, telling
 from tfcourse.data.corpus import load_corpus
 from tfcourse.gpt import stored_gpt
 
@@ -170,20 +170,11 @@ def _bytes_case(draw):
     return given, _bytes(*given), told
 
 
-def _telling(make, draw):
-    """The first of make(draw) in which no two mistakes, and no right answer, look alike."""
-    while True:
-        given, want, told = make(draw)
-        answers = [want, *told.values()]
-        if all(difference(a, b, 1e-4, 1e-6) for a, b in combinations(answers, 2)):
-            return given, want, told
-
-
 @exercise("13-2", title="Bytes of any cache", minutes=15, difficulty=2, points=3)
 def _(answer, draw):
     says = "Layer by layer, text by text: positions kept, numbers for each, bytes for each."
     for _ in range(5):
-        given, want, told = _telling(_bytes_case, draw)
+        given, want, told = telling(_bytes_case, draw)
         layers, lengths, n_bytes = given
         shown = f"layers = {layers}, lengths = {lengths}, n_bytes = {n_bytes}"
         got = answer.cache_bytes(*given)

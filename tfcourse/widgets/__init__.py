@@ -8,13 +8,16 @@ import json
 import math
 import re
 import unicodedata
+from base64 import b64decode, b64encode
 from collections.abc import Callable
+from functools import cache
 from inspect import getdoc
 from itertools import pairwise
 from pathlib import Path
 
 import anywidget
 import numpy as np
+import torch
 import traitlets
 from matplotlib.figure import Figure
 
@@ -24,6 +27,7 @@ from tfcourse.notebook import figures
 
 __all__ = [
     "AttentionPlayground",
+    "BitsAndGroups",
     "BlockTraveller",
     "CacheFilling",
     "ClockHands",
@@ -1346,3 +1350,121 @@ class NextToken(InteractiveFigure):
             title=f"T = {self.temperature:g}: {left} of {len(chances)} tokens are left",
             fmt=".2f",
         )
+
+
+@cache
+def _queries_keys_values() -> str:
+    """Every twelfth row of the first layer's queries, keys and values, as is stored."""
+    tensors, _ = stored_weights("11_code")
+    return _coded(tensors["stack.blocks.0.attention.module.qkv.linear.weight"][::12])
+
+
+def _coded(matrix: torch.Tensor) -> str:
+    """Numbers in bfloat16 as text."""
+    halves = matrix.to(torch.bfloat16).contiguous().view(torch.int16)
+    return b64encode(halves.numpy().astype("<i2").tobytes()).decode("ascii")
+
+
+class BitsAndGroups(InteractiveFigure):
+    """A real weight matrix in fewer bits: the steps, the error, and what is truly stored.
+
+    Codes have `bits`, and each `group` of neighbours in a row a float16 scale of its own, or
+    all weights one where it is 0. Affine grids also store a zero point; `clip` is the part
+    of the range that is kept. `outlier` plants one weight that is far too large.
+    """
+
+    _esm = _module("_lens.js", "bits_and_groups.js")
+    _css = _own_style("bits_and_groups.css")
+    weights = traitlets.Unicode().tag(sync=True)
+    columns = traitlets.Int(256, min=1).tag(sync=True)
+    bits = traitlets.Int(4, min=1, max=8).tag(sync=True)
+    group = traitlets.Int(64, min=0).tag(sync=True)
+    symmetric = traitlets.Bool(True).tag(sync=True)
+    clip = traitlets.Float(1.0, min=0.01, max=1.0).tag(sync=True)
+    row = traitlets.Int(32, min=0).tag(sync=True)
+    outlier = traitlets.Bool(False).tag(sync=True)
+
+    def __init__(self, matrix: torch.Tensor | None = None, **settings):
+        """`matrix` (rows, columns) is kept in bfloat16; without one, the course's own."""
+        if matrix is not None:
+            settings |= {"weights": _coded(matrix), "columns": matrix.shape[1]}
+        super().__init__(**settings)
+
+    @traitlets.default("weights")
+    def _default_weights(self) -> str:
+        return _queries_keys_values()
+
+    def matrix(self) -> np.ndarray:
+        """The weights, float32, (rows, columns), with the outlier where one is planted."""
+        halves = np.frombuffer(b64decode(self.weights), "<u2").astype(np.uint32)
+        matrix = (halves << 16).view(np.float32).reshape(-1, self.columns).copy()
+        if not 0 <= self.row < len(matrix):
+            raise ValueError(f"row must be from 0 to {len(matrix) - 1}; got {self.row}")
+        if self.outlier:
+            matrix[len(matrix) // 2, 0] = 4 * abs(matrix).max()
+        return matrix
+
+    def restored(self) -> np.ndarray:
+        """The weights that come back from the codes."""
+        matrix = self.matrix()
+        if self.group and self.columns % self.group:
+            raise ValueError(
+                f"group must divide columns; got {self.group}, {self.columns}"
+            )
+        if self.symmetric and self.bits == 1:
+            raise ValueError("one bit has no symmetric grid; take symmetric=False")
+        groups = matrix.reshape(-1, self.group or matrix.size)
+        low = groups.min(axis=1, keepdims=True).clip(max=0)
+        high = groups.max(axis=1, keepdims=True).clip(min=0)
+        clip = np.float32(self.clip)
+        if self.symmetric:
+            last = 2 ** (self.bits - 1) - 1
+            step = _rounded_up(clip * np.maximum(-low, high) / np.float32(last))
+            first = -last
+        else:
+            last = 2**self.bits - 1
+            step = _rounded_up((clip * high - clip * low) / np.float32(last))
+            zero = np.round(-clip * low / step).clip(max=last)
+            first, last = -zero, last - zero
+        return (step * np.round(groups / step).clip(first, last)).reshape(matrix.shape)
+
+    def measure(self) -> tuple[float, int]:
+        """The error as a share of the weights (roots of mean squares); bytes to store."""
+        matrix, restored = (
+            m.astype(np.float64) for m in (self.matrix(), self.restored())
+        )
+        error = math.sqrt(((matrix - restored) ** 2).sum() / (matrix**2).sum())
+        count = matrix.size // self.group if self.group else 1
+        packed = [-(-n * self.bits // 8) for n in (matrix.size, count)]
+        return error, packed[0] + 2 * count + (0 if self.symmetric else packed[1])
+
+    def curve(self, group: int) -> tuple[list[float], list[float]]:
+        """True bits a weight and the error, from the fewest bits to 8."""
+        first = 2 if self.symmetric else 1
+        other = type(self)(**self.settings() | {"group": group})
+        found = []
+        for other.bits in range(first, 9):
+            error, n_bytes = other.measure()
+            found.append((8 * n_bytes / other.matrix().size, error))
+        return tuple(map(list, zip(*found, strict=True)))
+
+    def still(self) -> Figure:
+        kinds = {"one scale for all": 0, "one scale a row": self.columns}
+        if self.group not in kinds.values():
+            kinds[f"one scale for {self.group} weights"] = self.group
+        error, n_bytes = self.measure()
+        now = {f"{self.bits} bits": ([8 * n_bytes / self.matrix().size], [error])}
+        return figures.lines(
+            {name: self.curve(group) for name, group in kinds.items()} | now,
+            xlabel="true bits a weight, with scales and zero points",
+            ylabel="error, relative to the weights",
+            logy=True,
+        )
+
+
+def _rounded_up(scale: np.ndarray) -> np.ndarray:
+    """Scales as float16 keeps them, so that the largest of a group still has a code."""
+    kept = np.maximum(scale, np.float32(2**-24)).astype(np.float16)
+    low = kept.astype(np.float32) < scale
+    kept[low] = np.nextafter(kept[low], np.float16(np.inf))
+    return kept.astype(np.float32)

@@ -39,6 +39,7 @@ __all__ = [
     "MergeStepper",
     "NextToken",
     "RotaryScore",
+    "RotateAndQuantize",
     "RowLookup",
     "ServingCalculator",
     "SoftLookup",
@@ -1468,3 +1469,120 @@ def _rounded_up(scale: np.ndarray) -> np.ndarray:
     low = kept.astype(np.float32) < scale
     kept[low] = np.nextafter(kept[low], np.float16(np.inf))
     return kept.astype(np.float32)
+
+
+DIMENSIONS = (2, 16, 128)  # of the vectors that are turned
+TURNS = 1000  # drawn at random
+
+
+@cache
+def _sphere_codebooks() -> list[dict]:
+    """For each number of dimensions the values in 1 to 4 bits that err least.
+
+    They stand for a coordinate of a random unit vector (Lloyd and Max). With x = -cos a
+    the share of an angle a is as sin(a)^(d-2), and the mean between two has a closed form.
+    """
+    books = []
+    for d in DIMENSIONS:
+        angles = np.linspace(0, np.pi, 40_001)
+        share = np.sin(angles) ** (d - 2)
+        areas = np.concatenate([[0], np.cumsum(share[1:] + share[:-1])])
+        areas *= (angles[1] - angles[0]) / 2
+        values = []
+        for bits in range(1, 5):
+            n = 2**bits
+            found = -np.cos(
+                np.interp((np.arange(n) + 0.5) / n, areas / areas[-1], angles)
+            )
+            for _ in range(1000):
+                middles = np.clip((found[1:] + found[:-1]) / 2, -1, 1)
+                ends = np.concatenate([[0], np.arccos(-middles), [np.pi]])
+                moments = -(np.sin(ends) ** (d - 1)) / (d - 1)
+                found = np.diff(moments) / np.diff(np.interp(ends, angles, areas))
+            values.append([round(float(value), 6) for value in found])
+        books.append({"d": d, "values": values})
+    return books
+
+
+@cache
+def _normals(count: int, seed: int) -> np.ndarray:
+    """Numbers of a normal distribution, two from two: Box and Muller (1958).
+
+    From the generator x <- (1664525 x + 1013904223) mod 2^32 of Numerical Recipes.
+    """
+    state, drawn = seed, []
+    for _ in range(count + count % 2):
+        state = (1664525 * state + 1013904223) % 2**32
+        drawn.append((state + 0.5) / 2**32)
+    first, second = np.array(drawn).reshape(-1, 2).T
+    radius, angle = np.sqrt(-2 * np.log(first)), 2 * np.pi * second
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).ravel()[:count]
+
+
+class RotateAndQuantize(InteractiveFigure):
+    """Turn a vector, take the nearest point of a grid, turn back: the error, and all errors.
+
+    The vector has length 1, at `angle` degrees to the first axis; `turn` rotates it
+    in the plane. Each coordinate is kept in `bits`, as a value of `codebooks`. Beside it:
+    the squared errors of random rotations in 2, 16 and 128 dimensions, and without one.
+    """
+
+    _esm = _module("rotate_and_quantize.js")
+    _css = _own_style("rotate_and_quantize.css")
+    codebooks = traitlets.List().tag(sync=True)
+    angle = traitlets.Int(30, min=0, max=359).tag(sync=True)
+    turn = traitlets.Int(40, min=0, max=359).tag(sync=True)
+    bits = traitlets.Int(2, min=1, max=4).tag(sync=True)
+
+    @traitlets.default("codebooks")
+    def _default_codebooks(self) -> list:
+        return _sphere_codebooks()
+
+    def vector(self, d: int) -> np.ndarray:
+        """The vector in d dimensions; all coordinates but the first share the rest: (d,)."""
+        others = np.ones(1) if d == 2 else _normals(d, seed=d)[1:]
+        others = others / math.sqrt((others**2).sum())
+        angle = math.radians(self.angle)
+        return np.concatenate([[math.cos(angle)], math.sin(angle) * others])
+
+    def codebook(self, d: int) -> np.ndarray:
+        """The values that a coordinate in d dimensions may have."""
+        known = {book["d"]: book["values"] for book in self.codebooks}
+        if d not in known:
+            raise ValueError(f"d must be one of {list(known)}; got {d}")
+        return np.array(known[d][self.bits - 1])
+
+    def error(self, y: np.ndarray) -> np.ndarray:
+        """The squared error of vectors (..., d) on the grid of their dimension: (...)."""
+        codebook = self.codebook(y.shape[-1])
+        codes = np.searchsorted((codebook[1:] + codebook[:-1]) / 2, y)
+        return ((y - codebook[codes]) ** 2).sum(axis=-1)
+
+    def errors(self, d: int) -> np.ndarray:
+        """Those of random rotations of the vector, whatever it is: (1000,), ascending."""
+        turned = _normals(TURNS * d, seed=d).reshape(-1, d)
+        turned /= np.sqrt((turned**2).sum(axis=1, keepdims=True))
+        return np.sort(self.error(turned))
+
+    def own_grid_error(self, d: int) -> float:
+        """That of the vector, not turned, on even steps from its least to its greatest."""
+        x = self.vector(d)
+        step = (x.max() - x.min()) / (2**self.bits - 1)
+        codes = np.round((x - x.min()) / step) if step else x - x
+        return float(((x - x.min() - step * codes) ** 2).sum())
+
+    def still(self) -> Figure:
+        shares = np.arange(1, TURNS + 1) / TURNS
+        groups = {}
+        for d in (book["d"] for book in self.codebooks):
+            plain = float(self.error(self.vector(d)))
+            groups[f"{d} coordinates"] = {
+                "random turns, in order": (shares, self.errors(d)),
+                "not turned": ([0, 1], [plain, plain]),
+            }
+        return figures.panels(
+            groups,
+            xlabel="share of the turns",
+            ylabel="squared error of\na vector of length 1",
+            logy=True,
+        )

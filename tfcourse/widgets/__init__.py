@@ -1361,8 +1361,12 @@ def _queries_keys_values() -> str:
 
 
 def _coded(matrix: torch.Tensor) -> str:
-    """Numbers in bfloat16 as text."""
-    halves = matrix.to(torch.bfloat16).contiguous().view(torch.int16)
+    """Numbers in bfloat16 as text. ValueError for no matrix of finite numbers."""
+    if matrix.ndim != 2 or not matrix.numel() or not matrix.isfinite().all():
+        raise ValueError(
+            f"a matrix of finite numbers is needed; got shape {tuple(matrix.shape)}"
+        )
+    halves = matrix.detach().cpu().to(torch.bfloat16).contiguous().view(torch.int16)
     return b64encode(halves.numpy().astype("<i2").tobytes()).decode("ascii")
 
 
@@ -1565,11 +1569,16 @@ class RotateAndQuantize(InteractiveFigure):
         return np.sort(self.error(turned))
 
     def own_grid_error(self, d: int) -> float:
-        """That of the vector, not turned, on even steps from its least to its greatest."""
-        x = self.vector(d)
-        step = (x.max() - x.min()) / (2**self.bits - 1)
-        codes = np.round((x - x.min()) / step) if step else x - x
-        return float(((x - x.min() - step * codes) ** 2).sum())
+        """That of the vector, not turned, on a grid from its least to its greatest.
+
+        Its steps are equal, and 0 is one of its values.
+        """
+        x, last = self.vector(d), 2**self.bits - 1
+        low, high = min(x.min(), 0.0), max(x.max(), 0.0)
+        step = (high - low) / last
+        zero = np.round(-low / step)
+        codes = (np.round(x / step) + zero).clip(0, last)
+        return float(((x - step * (codes - zero)) ** 2).sum())
 
     def still(self) -> Figure:
         shares = np.arange(1, TURNS + 1) / TURNS

@@ -26,6 +26,12 @@ function planted(weights, columns) {
   return changed;
 }
 
+/** The weights that are quantized. */
+function weightsOf({ weights, columns, outlier }) {
+  const plain = decode(weights);
+  return outlier ? planted(plain, columns) : plain;
+}
+
 /** To the nearest whole number, halves to the even one, as IEEE 754 and PyTorch round. */
 function nearest(x) {
   const up = Math.floor(x + 0.5);
@@ -127,6 +133,19 @@ function better(all, found) {
   const fitting = all.filter(({ bytes }) => bytes <= found.bytes);
   const best = fitting.reduce((a, b) => (b.error < a.error ? b : a), found);
   return best.error < 0.995 * found.error ? best : null;
+}
+
+/** What the figure finds out about one setting. */
+function look(given) {
+  const weights = weightsOf(given);
+  const all = everySetting(weights, given.columns, given);
+  const reach = weights.reduce((most, w) => Math.max(most, Math.abs(w)), 0);
+  return {
+    all,
+    restored: exists(given) ? [...restored(weights, given)] : [],
+    histogram: histogram(weights, given.columns, given, reach),
+    told: sentence(weights, given.columns, given, all),
+  };
 }
 
 function sentence(weights, columns, settings, all) {
@@ -333,8 +352,7 @@ function render({ model, el }) {
   let [known, dots] = ["", []];
   redraw(model, TRAITS, plot, (width) => {
     const given = Object.fromEntries(TRAITS.map((trait) => [trait, model.get(trait)]));
-    const plain = decode(given.weights);
-    const weights = given.outlier ? planted(plain, given.columns) : plain;
+    const weights = weightsOf(given);
     const key = [given.symmetric, given.clip, given.outlier, given.weights].join();
     if (key !== known) [known, dots] = [key, everySetting(weights, given.columns, given)];
     const told = sentence(weights, given.columns, given, dots);
@@ -349,4 +367,4 @@ function render({ model, el }) {
   });
 }
 
-export default { render, decode, planted, half, restored, measure, histogram, everySetting, sentence };
+export default { render, half, look };

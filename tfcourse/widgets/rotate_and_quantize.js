@@ -51,11 +51,13 @@ function nearest(y, codebook) {
   });
 }
 
-/** 2^bits values at equal distances, from the least to the greatest coordinate. */
+/** 2^bits values at equal distances, from the least to the greatest coordinate, 0 among them. */
 function ownGrid(y, bits) {
-  const [low, high] = [Math.min(...y), Math.max(...y)];
-  const step = (high - low) / (2 ** bits - 1);
-  return y.map((x) => (step ? low + step * Math.round((x - low) / step) : x));
+  const [low, high] = [Math.min(0, ...y), Math.max(0, ...y)];
+  const last = 2 ** bits - 1;
+  const step = (high - low) / last;
+  const zero = Math.round(-low / step);
+  return y.map((x) => step * (Math.min(last, Math.max(0, Math.round(x / step) + zero)) - zero));
 }
 
 const mean = (errors) => errors.reduce((sum, e) => sum + e, 0) / errors.length;

@@ -1,11 +1,19 @@
 """Numbers in few bits: weights, activations and embeddings rounded to a grid (chapter 14)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tfcourse.block import Residual
+from tfcourse.embedding import Embedding
+from tfcourse.gpt import GPT
+
+TINY = torch.finfo(torch.float32).tiny  # in place of a scale of 0, of a group of zeros
 
 
 def code_range(bits: int, symmetric: bool = True) -> tuple[int, int]:
@@ -103,7 +111,7 @@ class Quantized:
 
 def keep_float(scale: Tensor) -> Tensor:
     """Scales as float32; 0, of a group of zeros, becomes the smallest number."""
-    return scale.clamp(min=torch.finfo(torch.float32).tiny)
+    return scale.clamp(min=TINY)
 
 
 def keep_half(scale: Tensor) -> Tensor:
@@ -126,7 +134,7 @@ def kept_scales(scale: "Tensor | Quantized") -> Tensor:
     return scale.dequantize() if isinstance(scale, Quantized) else scale.float()
 
 
-def absmax_scale(groups: Tensor, bits: int, clip: float = 1.0) -> Tensor:
+def absmax_scale(groups: Tensor, bits: int, clip: float | Tensor = 1.0) -> Tensor:
     """The step at which the largest number gets the highest code: (groups, 1).
 
     s = clip max|x| / (2^(bits-1) - 1). With clip below 1, what is larger is cut off.
@@ -134,7 +142,9 @@ def absmax_scale(groups: Tensor, bits: int, clip: float = 1.0) -> Tensor:
     return clip * groups.abs().amax(dim=1, keepdim=True) / code_range(bits)[1]
 
 
-def affine_scale(groups: Tensor, bits: int, clip: float = 1.0) -> tuple[Tensor, Tensor]:
+def affine_scale(
+    groups: Tensor, bits: int, clip: float | Tensor = 1.0
+) -> tuple[Tensor, Tensor]:
     """The step from the smallest to the largest number, and where the smallest lies.
 
     s = (hi - lo) / (2^bits - 1), with lo at most 0 and hi at least 0, so that 0 has a
@@ -148,7 +158,7 @@ def affine_scale(groups: Tensor, bits: int, clip: float = 1.0) -> tuple[Tensor, 
 def to_codes(groups: Tensor, scale: Tensor, zero: Tensor | None, bits: int) -> Tensor:
     """The nearest code of each number: clip(round(x / s) + z). Ties go to the even one."""
     low, high = code_range(bits, symmetric=zero is None)
-    codes = (groups / scale).round_()
+    codes = (groups / scale.clamp(min=TINY)).round_()
     if zero is not None:
         codes += zero.float()
     return codes.clamp_(low, high).to(torch.int8 if zero is None else torch.uint8)
@@ -160,21 +170,21 @@ def quantize(
     *,
     per: str | int = "channel",
     symmetric: bool = True,
-    clip: float = 1.0,
+    clip: float | Tensor = 1.0,
     keep: Callable[[Tensor], "Tensor | Quantized"] = keep_half,
 ) -> Quantized:
     """Each number as a code of so many bits, on a grid that its group shares.
 
     per: what shares a scale, as for as_groups; symmetric: absmax, else affine, with a
-    zero point; clip: how much of the range is kept; keep: how scales are stored. The
-    error is at most half a step where clip is 1. x: (..., d). TypeError and ValueError
+    zero point; clip: how much of the range is kept, one number or one for each group, as
+    best_clip finds; keep: how scales are stored. The error is at most half a step where clip is 1. x: (..., d). TypeError and ValueError
     as for code_range, as_groups and keep.
 
     >>> quantize(torch.tensor([[0.1827, -1.9432], [2.7181, 0.0049]]), 8, per="tensor").codes
     tensor([[  9, -91, 127,   0]], dtype=torch.int8)
     """
     groups = as_groups(x, per)
-    if not 0 < clip <= 1:
+    if not ((torch.as_tensor(clip) > 0) & (torch.as_tensor(clip) <= 1)).all():
         raise ValueError(f"clip must be above 0 and at most 1; got clip={clip}")
     if symmetric:
         scale, zero = keep(absmax_scale(groups, bits, clip)), None
@@ -204,7 +214,7 @@ def pack(codes: Tensor, bits: int) -> Tensor:
         )
     places = torch.arange(8, dtype=torch.uint8, device=codes.device)
     ones = (codes.to(torch.uint8)[:, None] >> places[:bits]) & 1
-    ones = torch.nn.functional.pad(ones.flatten(), (0, -ones.numel() % 8))
+    ones = F.pad(ones.flatten(), (0, -ones.numel() % 8))
     return (ones.reshape(-1, 8) << places).sum(dim=1, dtype=torch.uint8)
 
 
@@ -222,3 +232,492 @@ def unpack(packed: Tensor, bits: int, n: int) -> Tensor:
     places = torch.arange(8, dtype=torch.uint8, device=packed.device)
     ones = ((packed[:, None] >> places) & 1).flatten()[: n * bits].reshape(n, bits)
     return (ones << places[:bits]).sum(dim=1, dtype=torch.uint8)
+
+
+class Packed(nn.Module):
+    """A Quantized as the bytes that are stored: its buffers are packed, on disk and here.
+
+    Called without anything  ->  the Quantized. Codes below 0 are moved up by 2^(bits-1).
+    """
+
+    def __init__(self, q: Quantized):
+        super().__init__()
+        self.bits, self.shape, self.sizes = q.bits, q.shape, q.codes.shape
+        self.lift = 2 ** (q.bits - 1) if q.codes.dtype == torch.int8 else 0
+        self.register_buffer("codes", pack(q.codes.short() + self.lift, q.bits))
+        zero = None if q.zero is None else pack(q.zero, q.bits)
+        self.register_buffer("zero", zero)
+        self.register_buffer("levels", q.levels, persistent=False)  # of the format
+        if isinstance(q.scale, Quantized):
+            self.scale = Packed(q.scale)
+        else:
+            self.register_buffer("scale", q.scale)
+
+    def forward(self) -> Quantized:
+        groups, size = self.sizes
+        codes = unpack(self.codes, self.bits, groups * size).reshape(groups, size)
+        if self.lift:
+            codes = (codes.short() - self.lift).to(torch.int8)
+        zero = self.zero
+        if zero is not None:
+            zero = unpack(zero, self.bits, groups)[:, None]
+        scale = self.scale() if isinstance(self.scale, Packed) else self.scale
+        return Quantized(codes, scale, zero, self.bits, self.shape, self.levels)
+
+
+class QuantizedLinear(nn.Module):
+    """A linear layer whose matrix is kept in few bits, and made anew for each use.
+
+    Called with x: (..., in)  ->  (..., out): x Wᵀ + bias. Saves memory, and no time.
+    """
+
+    def __init__(self, q: Quantized, bias: Tensor | None = None):
+        super().__init__()
+        self.packed = Packed(q)
+        self.register_buffer("bias", bias)
+
+    @property
+    def weight(self) -> Tensor:
+        return self.packed().dequantize()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
+class QuantizedEmbedding(nn.Module):
+    """An embedding, and the scores by the same matrix, kept in few bits.
+
+    Called with ids: (...)  ->  (..., d); unembed: (..., d)  ->  (..., n).
+    """
+
+    def __init__(self, q: Quantized):
+        super().__init__()
+        self.packed = Packed(q)
+
+    @property
+    def weight(self) -> Tensor:
+        return self.packed().dequantize()
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self.weight)
+
+    def unembed(self, x: Tensor) -> Tensor:
+        return x @ self.weight.T
+
+
+def replaced(model: GPT, make: Callable[[str, nn.Module], nn.Module | None]) -> GPT:
+    """A copy in which each linear layer and the embedding gave way to another module.
+
+    make: (name, module) -> the new one, or None, which leaves it.
+    """
+    model = deepcopy(model)
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.Linear | Embedding):
+            new = make(name, module)
+            if new is not None:
+                model.set_submodule(name, new)
+    return model
+
+
+def quantize_model(model: GPT, how: Callable[[str, Tensor], Quantized | None]) -> GPT:
+    """A copy of a model with its matrices in few bits; norms stay as they are.
+
+    how: (name, matrix) -> Quantized, such as lambda name, w: quantize(w, 4, per=64), or
+    None for a matrix that is to stay. The model is not changed.
+    """
+
+    def make(name: str, module: nn.Module) -> nn.Module | None:
+        q = how(name, module.weight.detach())
+        if q is None:
+            return None
+        if isinstance(module, Embedding):
+            return QuantizedEmbedding(q)
+        return QuantizedLinear(q, None if module.bias is None else module.bias.detach())
+
+    return replaced(model, make)
+
+
+def stored_bytes(model: nn.Module) -> int:
+    """Bytes of all that a model has to store: its parameters, codes and scales."""
+    return sum(tensor.nbytes for tensor in model.state_dict().values())
+
+
+CLIPS = tuple(1 - i / 20 for i in range(13))  # 1, 0.95 and so on to 0.4
+
+
+def best_clip(
+    x: Tensor, bits: int, per: str | int, ratios: Sequence[float] = CLIPS, **options
+) -> Tensor:
+    """For each group the clip that makes its mean square error least: (groups, 1).
+
+    options: what quantize takes besides.
+    """
+    errors = []
+    for ratio in ratios:
+        back = quantize(x, bits, per=per, clip=ratio, **options).dequantize()
+        errors.append(as_groups(back - x, per).square().sum(dim=1))
+    best = torch.stack(errors).argmin(dim=0)
+    return torch.tensor(ratios, device=x.device)[best][:, None]
+
+
+def sign_bits(x: Tensor) -> Tensor:
+    """One bit for each number, 1 where it is above 0: (n, d) -> (n, d / 8) bytes.
+
+    ValueError where 8 does not divide d.
+    """
+    if x.ndim != 2 or x.shape[1] % 8:
+        raise ValueError(f"rows must be of 8, 16, ... numbers; got {tuple(x.shape)}")
+    return pack(x > 0, 1).reshape(len(x), -1)
+
+
+ONES = torch.tensor([byte.bit_count() for byte in range(256)], dtype=torch.int16)
+
+
+def hamming(a: Tensor, b: Tensor) -> Tensor:
+    """In how many bits rows of bytes differ: (n, bytes), (m, bytes) -> (n, m)."""
+    return ONES.to(a.device)[(a[:, None] ^ b).int()].sum(dim=-1)
+
+
+def recall(found: Tensor, wanted: Tensor) -> float:
+    """How much of what was wanted was found: (n, j), (n, k) -> a share from 0 to 1.
+
+    >>> recall(torch.tensor([[4, 7, 1]]), torch.tensor([[1, 2]]))
+    0.5
+    """
+    return (wanted[:, :, None] == found[:, None]).any(dim=-1).float().mean().item()
+
+
+def principal_axes(x: Tensor) -> Tensor:
+    """The directions in which rows spread, the widest first: (n, d) -> (d, d) columns.
+
+    Source: Pearson (1901); the mean is taken off before.
+    """
+    return torch.linalg.svd(x - x.mean(dim=0), full_matrices=False).Vh.T
+
+
+def row_codes(x: Tensor, bits: int = 8) -> tuple[Tensor, Tensor]:
+    """Activations as codes, with a step of its own for each row: (m, k), (m, 1).
+
+    What quantize(x, bits) does per channel, in as few operations as there are, since it
+    happens at every call.
+    """
+    highest = code_range(bits)[1]
+    scale = x.abs().amax(dim=1, keepdim=True).div_(highest).clamp_(min=TINY)
+    return (x / scale).round_().to(torch.int8), scale
+
+
+class IntegerLinear(nn.Module):
+    """A linear layer that multiplies whole numbers: int8 by int8, summed in int32.
+
+    q: the matrix per channel, symmetric, of up to 8 bits; bits: of the activations,
+    rounded row by row as they come; threshold: a column of x with a number beyond it
+    stays in floating point. Called with x: (..., in)  ->  (..., out).
+    Source: Dettmers et al. (2022), section 3. ValueError for a q of another kind.
+    """
+
+    def __init__(
+        self,
+        q: Quantized,
+        bias: Tensor | None = None,
+        bits: int = 8,
+        threshold: float | None = None,
+    ):
+        super().__init__()
+        if q.codes.shape != q.shape or q.codes.dtype != torch.int8:
+            raise ValueError(
+                "integers are multiplied with a matrix that is symmetric, per channel; "
+                f"got codes {tuple(q.codes.shape)} of {q.codes.dtype}"
+            )
+        self.bits, self.threshold = bits, threshold
+        self.register_buffer("codes", q.codes)
+        self.register_buffer("scale", q.scales.flatten())
+        self.register_buffer("bias", bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, apart = x.flatten(0, -2), None
+        if self.threshold is not None:
+            large = rows.abs().amax(dim=0) > self.threshold
+            apart = rows[:, large] @ (self.codes[:, large] * self.scale[:, None]).T
+            rows = rows.masked_fill(large, 0.0)
+        codes, steps = row_codes(rows, self.bits)
+        out = torch._int_mm(codes, self.codes.T).float().mul_(steps).mul_(self.scale)
+        if apart is not None:
+            out += apart
+        if self.bias is not None:
+            out += self.bias
+        return out.unflatten(0, x.shape[:-1])
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What came into a linear layer: of each channel the largest and the mean size.
+
+    largest, mean: (d,), of |x|; gram: (d, d), the mean of x xᵀ.
+    """
+
+    largest: Tensor
+    mean: Tensor
+    gram: Tensor
+
+
+@torch.no_grad()
+def calibrate(model: GPT, ids: Tensor) -> dict[str, Inputs]:
+    """What comes into each linear layer when the model reads ids, (b, t), by its name."""
+    found, hooks = {}, []
+
+    def watch(name: str) -> Callable:
+        def hook(module: nn.Module, inputs: tuple, out: Tensor) -> None:
+            x = inputs[0].flatten(0, -2)
+            size = x.abs()
+            found[name] = Inputs(size.amax(dim=0), size.mean(dim=0), x.T @ x / len(x))
+
+        return hook
+
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            hooks.append(module.register_forward_hook(watch(name)))
+    model(ids)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def output_error(error: Tensor, gram: Tensor) -> float:
+    """The mean square of what an error (out, in) in a matrix does to its outputs.
+
+    The mean of |E x|² over the inputs x is the sum of (E gram) E.
+    """
+    return ((error @ gram) * error).sum().item()
+
+
+def fed_by_norms(model: GPT) -> dict[str, tuple[nn.Module, nn.Linear]]:
+    """The linear layers that a norm hands its output to, by name, and that norm."""
+    names = {module: name for name, module in model.named_modules()}
+    pairs = {}
+    for residual in model.modules():
+        if isinstance(residual, Residual):
+            layers = (m for m in residual.module.modules() if isinstance(m, nn.Linear))
+            first = next(layers)
+            pairs[names[first]] = residual.norm, first
+    return pairs
+
+
+@torch.no_grad()
+def rescaled(model: GPT, scales: Mapping[str, Tensor]) -> GPT:
+    """The same function with other numbers: channels divided by s, columns times s.
+
+    scales: {name of a linear layer after a norm: s, (d,)}. The norm's gain (and bias) is
+    divided by s, the matrix's columns are multiplied by it. A copy. KeyError for another
+    name.
+    """
+    model = deepcopy(model)
+    pairs = fed_by_norms(model)
+    for name, s in scales.items():
+        norm, linear = pairs[name]
+        norm.gain /= s
+        if getattr(norm, "bias", None) is not None:
+            norm.bias /= s
+        linear.weight *= s
+    return model
+
+
+def smooth_scales(inputs: Inputs, weight: Tensor, alpha: float = 0.5) -> Tensor:
+    """What to divide the channels by so that both sides have about equal ranges: (d,).
+
+    s = max|x|^alpha / max|w|^(1 - alpha). Source: Xiao et al. (2023), equation 4.
+    """
+    columns = weight.abs().amax(dim=0).clamp(min=1e-5)
+    return (inputs.largest.clamp(min=1e-5) ** alpha) / columns ** (1 - alpha)
+
+
+ALPHAS = tuple(i / 20 for i in range(20))
+
+
+def awq_scales(
+    inputs: Inputs,
+    weight: Tensor,
+    quantizer: Callable[[Tensor], Quantized],
+    alphas: Sequence[float] = ALPHAS,
+) -> Tensor:
+    """What to multiply the columns by, so that those that matter are rounded finer: (d,).
+
+    s = mean|x|^alpha, with the alpha of least output_error, 0 among them. Source: Lin et
+    al. (2024), section 3.2.
+    """
+    best, least = torch.ones_like(inputs.mean), math.inf
+    for alpha in alphas:
+        s = inputs.mean.clamp(min=1e-5) ** alpha
+        s = s / (s.max() * s.min()).sqrt()
+        error = quantizer(weight * s).dequantize() / s - weight
+        loss = output_error(error, inputs.gram)
+        if loss < least:
+            best, least = s, loss
+    return best
+
+
+def gptq(
+    weight: Tensor,
+    gram: Tensor,
+    bits: int,
+    *,
+    per: str | int = "channel",
+    damping: float = 0.01,
+    **options,
+) -> Quantized:
+    """Columns rounded one after the other; what one loses, the later ones make up for.
+
+    weight: (out, in); gram: (in, in), of its inputs; damping: a share of the mean of the
+    diagonal, added to it; options: as for quantize. Source: Frantar et al. (2023),
+    section 3. ValueError for per="tensor".
+    """
+    if per == "tensor":
+        raise ValueError('gptq takes its scales row by row: per="channel" or a number')
+    left, (n_out, n_in) = weight.clone(), weight.shape
+    size = n_in if per == "channel" else per
+    gram = gram + damping * gram.diagonal().mean() * torch.eye(n_in, device=gram.device)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+    upper = torch.linalg.cholesky(inverse, upper=True)
+    parts = []
+    for start in range(0, n_in, size):
+        q = quantize(left[:, start : start + size], bits, **options)  # for its scales
+        for j in range(start, start + size):
+            column = left[:, j : j + 1].clone()
+            codes = to_codes(column, q.scales, q.zero, bits)
+            q.codes[:, j - start : j - start + 1] = codes
+            lost = (
+                column
+                - Quantized(codes, q.scale, q.zero, bits, column.shape).dequantize()
+            )
+            left[:, j:] -= lost / upper[j, j] * upper[j, j:]
+        parts.append(q)
+    return joined(parts, weight.shape)
+
+
+def joined(parts: Sequence[Quantized], shape: torch.Size) -> Quantized:
+    """Column groups of one matrix, in order, as one Quantized."""
+    first = parts[0]
+    stack = lambda tensors: torch.stack(tensors, dim=1).flatten(0, 1)  # noqa: E731
+    codes = stack([q.codes for q in parts])
+    scale = stack([q.scale for q in parts])
+    zero = None if first.zero is None else stack([q.zero for q in parts])
+    return Quantized(codes, scale, zero, first.bits, shape)
+
+
+def float_line(exponent_bits: int, mantissa_bits: int, largest: float) -> Tensor:
+    """All numbers of a small floating-point format up to the largest, in order.
+
+    +-2^(e - bias) (1 + m / 2^mantissa_bits), and below the smallest exponent evenly to 0;
+    bias = 2^(exponent_bits - 1) - 1. -0 and 0 are one number.
+
+    >>> float_line(2, 1, largest=6.0)[7:].tolist()
+    [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
+    """
+    steps, bias = 2**mantissa_bits, 2 ** (exponent_bits - 1) - 1
+    m = torch.arange(steps) / steps
+    least = 2.0 ** (1 - bias)
+    normal = [2.0 ** (e - bias) * (1 + m) for e in range(1, 2**exponent_bits)]
+    line = torch.cat([least * m, *normal])
+    line = line[line <= largest]
+    return torch.cat([-line[1:].flip(0), line])
+
+
+E4M3 = float_line(4, 3, largest=448.0)
+E5M2 = float_line(5, 2, largest=57_344.0)
+E2M1 = float_line(2, 1, largest=6.0)
+
+
+def normal_line(bits: int = 4) -> Tensor:
+    """2^bits numbers from -1 to 1, as dense as a normal distribution; 0 is one of them.
+
+    Quantiles at even distances, one more above 0 than below. Source: Dettmers et al.
+    (2023), section 3.
+    """
+    half = 2 ** (bits - 1)
+    outer = 1 - (1 / (2 ** (bits + 1)) + 1 / (2 ** (bits + 1) - 2)) / 2
+    quantiles = (
+        lambda n: torch.special.ndtri(  # noqa: E731
+            torch.linspace(outer, 0.5, n + 1, dtype=torch.float64)[:-1]
+        )
+    )
+    line = torch.cat([-quantiles(half - 1), torch.zeros(1), quantiles(half).flip(0)])
+    return (line / line.max()).float()
+
+
+def quantize_to(
+    x: Tensor,
+    levels: Tensor,
+    *,
+    per: str | int = "channel",
+    keep: Callable[[Tensor], Tensor | Quantized] = keep_half,
+) -> Quantized:
+    """Each number as the nearest of some levels, which need not be evenly spaced.
+
+    levels: in order; the largest of a group gets the last. bits: as many as number all
+    levels. x: (..., d), per and keep: as for quantize.
+    """
+    groups = as_groups(x, per)
+    levels = levels.to(x.device)
+    scale = keep(groups.abs().amax(dim=1, keepdim=True) / levels[-1])
+    middles = (levels[1:] + levels[:-1]) / 2
+    codes = torch.bucketize(groups / kept_scales(scale).clamp(min=TINY), middles)
+    bits = (len(levels) - 1).bit_length()
+    return Quantized(codes.to(torch.uint8), scale, None, bits, x.shape, levels)
+
+
+def keep_power(scale: Tensor) -> Tensor:
+    """Scales as powers of two, rounded up: one byte, which holds the exponent (E8M0)."""
+    return torch.exp2(scale.clamp(min=2.0**-126).log2().ceil()).to(torch.float8_e8m0fnu)
+
+
+def keep_e4m3(scale: Tensor) -> Quantized:
+    """Scales in the eight bits of E4M3, with one float32 scale for all of them."""
+    return quantize_to(scale, E4M3, per="tensor", keep=keep_float)
+
+
+def keep_byte(scale: Tensor) -> Quantized:
+    """Scales that are themselves quantized to a byte, with one float32 scale for all."""
+    return quantize(scale, 8, per="tensor", symmetric=False, keep=keep_float)
+
+
+def ternary(weight: Tensor) -> Quantized:
+    """Each weight as -1, 0 or 1, times the mean size of all: two bits as stored here.
+
+    Source: Ma et al. (2024), section 2.
+    """
+    groups = as_groups(weight, "tensor")
+    scale = keep_half(groups.abs().mean(dim=1, keepdim=True))
+    codes = to_codes(groups, scale.float(), None, bits=2)
+    return Quantized(codes, scale, None, 2, weight.shape)
+
+
+def straight_through(x: Tensor, rounded: Tensor) -> Tensor:
+    """The rounded numbers, with the gradient of those that were not rounded.
+
+    Source: Bengio et al. (2013), section 4.
+    """
+    return x + (rounded - x).detach()
+
+
+class TernaryLinear(nn.Linear):
+    """A linear layer that is trained while it computes with -1, 0 and 1.
+
+    Called with x: (..., in)  ->  (..., out). The weight stays a float, and learns.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        rounded = ternary(self.weight.detach()).dequantize()
+        return F.linear(x, straight_through(self.weight, rounded), self.bias)
+
+
+def make_ternary(model: GPT) -> GPT:
+    """A copy whose linear layers compute with -1, 0 and 1; the embedding stays."""
+
+    def make(name: str, module: nn.Module) -> nn.Module | None:
+        if isinstance(module, Embedding):
+            return None
+        n_out, n_in = module.weight.shape
+        new = TernaryLinear(n_in, n_out, bias=module.bias is not None)
+        new.load_state_dict(module.state_dict())
+        return new
+
+    return replaced(model, make)

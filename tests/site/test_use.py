@@ -10,7 +10,7 @@ from visit import AXE, SERIOUS
 # What each figure says first, and how many sliders it has.
 FIGURES = {
     "AttentionPlayground": ("Press a word to let it ask", 2),
-    "BitsAndGroups": ("true bits a weight, an error of", 4),
+    "BitsAndGroups": ("dots: all bits with all groupings", 4),
     "BlockTraveller": ("cosine to the vector that came in", 1),
     "CacheFilling": ("keys and values computed now", 0),
     "ClockHands": ("A step turns hand 0", 2),
@@ -707,9 +707,13 @@ def test_bits_and_groups_are_set_by_keyboard(open_figure):
     outlier.press("Enter")
     expect(told).not_to_have_text(before)
     group.press("Home")
+    bits.press("ArrowLeft")
+    bits.press("ArrowLeft")
     expect(told).to_contain_text("an error of 9")  # nearly all of it is lost
     outlier.press("Enter")
     expect(outlier).to_have_attribute("aria-pressed", "false")
+    bits.press("ArrowRight")
+    expect(told).to_contain_text("3 bits, symmetric, one scale for the matrix")
     expect(told).not_to_contain_text("an error of 9")
     group.press("ArrowRight")
     step = re.search(r"A step in row (\d+) is ([\d.]+)", told.inner_text())
@@ -762,6 +766,10 @@ def test_the_figures_of_quantization_fit_a_telephone(figure, open_figure, page):
     page.set_viewport_size({"width": 360, "height": 700})
     box = open_figure(figure)
     edge = "(e) => e.getBoundingClientRect().right"
+    for button in box.get_by_role(
+        "button"
+    ).all():  # affine, as any number of bits can be
+        button.press("Enter")
     for key in ("Home", "End"):
         for slider in box.get_by_role("slider").all():
             slider.press(key)

@@ -84,20 +84,24 @@ function restored(weights, settings) {
   return back;
 }
 
-/** The error as a share of the weights, by roots of mean squares, and bytes to store. */
-function measure(weights, settings) {
-  const { bits, group, symmetric } = settings;
-  const back = restored(weights, settings);
+/** How far off the weights are that come back, as a share of them, by roots of mean squares. */
+function share(weights, back) {
   let [wrong, all] = [0, 0];
   for (let i = 0; i < weights.length; i++) {
     wrong += (weights[i] - back[i]) ** 2;
     all += weights[i] ** 2;
   }
+  return Math.sqrt(wrong / all);
+}
+
+/** The error, and bytes to store. */
+function measure(weights, settings) {
+  const { bits, group, symmetric } = settings;
   const count = group ? weights.length / group : 1;
   const packed = (n) => Math.ceil((n * bits) / 8);
   const parts = { codes: packed(weights.length), scales: 2 * count, zeros: symmetric ? 0 : packed(count) };
   const bytes = parts.codes + parts.scales + parts.zeros;
-  return { error: Math.sqrt(wrong / all), ...parts, bytes, bits: (8 * bytes) / weights.length };
+  return { error: share(weights, restored(weights, settings)), ...parts, bytes, bits: (8 * bytes) / weights.length };
 }
 
 /** Scales for: the whole matrix, a row, and ever smaller parts of one. */
@@ -135,6 +139,32 @@ function better(all, found) {
   return best.error < 0.995 * found.error ? best : null;
 }
 
+/** The weights that are looked at: the first group of the row, or all. */
+function looked(weights, columns, { group, row }) {
+  const start = group ? row * columns : 0;
+  return weights.subarray(start, start + (group || weights.length));
+}
+
+function sentence(weights, columns, settings, all) {
+  const { bits, group, symmetric, clip, row } = settings;
+  const part = looked(weights, columns, settings);
+  const where = group ? ` in row ${row}` : "";
+  const how = `${inBits(bits)}, ${symmetric ? "symmetric" : "affine"}, one scale for ${sharing(group, columns)}`;
+  if (!exists(settings)) {
+    const largest = part.reduce((most, w) => Math.max(most, Math.abs(w)), 0);
+    return `${how}: there is no such grid. A step${where} would be ${digits(clip * largest)} / (2⁰ − 1). Take the affine one.`;
+  }
+  const found = measure(weights, settings);
+  const own = share(...[weights, restored(weights, settings)].map((all) => all.subarray(row * columns, (row + 1) * columns)));
+  const { step } = grid(part, 0, part.length, settings);
+  const cut = clip < 1 ? `, clipped at ${percent(clip)} of the range` : "";
+  const best = better(all, found);
+  const instead = best
+    ? ` Better in no more room: ${inBits(best.width)} with one scale for ${sharing(best.group, columns)}, ${percent(best.error)}.`
+    : " No other of these dots needs no more room and errs less.";
+  return `${how}${cut}: ${found.bits.toFixed(3)} true bits a weight, an error of ${percent(found.error)}, of row ${row} alone ${percent(own)}. A step${where} is ${digits(step)}.${instead}`;
+}
+
 /** What the figure finds out about one setting. */
 function look(given) {
   const weights = weightsOf(given);
@@ -148,31 +178,13 @@ function look(given) {
   };
 }
 
-function sentence(weights, columns, settings, all) {
-  const { bits, group, symmetric, clip, row } = settings;
-  const how = `${inBits(bits)}, ${symmetric ? "symmetric" : "affine"}, one scale for ${sharing(group, columns)}`;
-  if (!exists(settings)) return `${how}: there is no such grid. One bit leaves 2⁰ − 1 = 0 steps on each side of 0; take the affine one.`;
-  const found = measure(weights, settings);
-  const start = group ? row * columns : 0;
-  const { step } = grid(weights, start, start + (group || weights.length), settings);
-  const cut = clip < 1 ? `, clipped at ${percent(clip)} of the range` : "";
-  const where = group ? `in row ${row} ` : "";
-  const best = better(all, found);
-  const instead = best
-    ? ` Better in no more room: ${inBits(best.width)} with one scale for ${sharing(best.group, columns)}, ${percent(best.error)}.`
-    : " No other of these dots needs no more room and errs less.";
-  return `${how}${cut}: ${found.bits.toFixed(3)} true bits a weight, an error of ${percent(found.error)}. A step ${where}is ${digits(step)}.${instead}`;
-}
-
 /** The weights of the group that is looked at, in bins, and how many fall on each level. */
 function histogram(weights, columns, settings, reach) {
-  const { group, row } = settings;
-  const start = group ? row * columns : 0;
-  const part = weights.subarray(start, start + (group || weights.length));
+  const part = looked(weights, columns, settings);
   const bins = Array(BINS).fill(0);
   for (const w of part) bins[Math.min(BINS - 1, Math.floor(((w + reach) / (2 * reach)) * BINS))]++;
   if (!exists(settings)) return { bins, levels: [], step: 0, size: part.length };
-  const levels = grid(weights, start, start + part.length, settings);
+  const levels = grid(part, 0, part.length, settings);
   const held = Array(levels.last - levels.first + 1).fill(0);
   for (const w of part) held[code(w, levels) - levels.first]++;
   const named = held.map((count, i) => ({ at: levels.step * (levels.first + i), count }));
@@ -230,8 +242,8 @@ const [MOST, LEAST] = [2, 0.001]; // errors that the second picture has room for
 function tradeOff(all, settings, width, label) {
   const [left, right, top, bottom] = [46, width - 12, 10, CURVE - 42];
   const x = (bits) => left + ((bits - 1) / 9) * (right - left);
-  const share = (error) => Math.log(MOST / Math.max(error, LEAST)) / Math.log(MOST / LEAST);
-  const y = (error) => top + share(error) * (bottom - top);
+  const down = (error) => Math.log(MOST / Math.max(error, LEAST)) / Math.log(MOST / LEAST);
+  const y = (error) => top + down(error) * (bottom - top);
   const lines = s("g", { class: "tfc-grid" });
   for (const error of [1, 0.1, 0.01, 0.001]) {
     lines.append(s("line", { x1: left, x2: right, y1: y(error), y2: y(error) }));
@@ -327,9 +339,9 @@ function render({ model, el }) {
   const rows = decode(model.get("weights")).length / columns;
   const sliders = [
     slider(model, { trait: "bits", label: "bits of a code", min: 1, max: 8, step: 1, format: String }),
+    slider(model, { trait: "row", label: "row that is looked at", min: 0, max: rows - 1, step: 1, format: String }),
     groupSlider(model, columns),
     slider(model, { trait: "clip", label: "range that is kept", min: 0.3, max: 1, step: 0.05, format: percent }),
-    slider(model, { trait: "row", label: "row that is looked at", min: 0, max: rows - 1, step: 1, format: String }),
   ];
   const buttons = [
     ...choices(model, "symmetric", [["symmetric", true], ["affine", false]]),

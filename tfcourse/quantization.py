@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -406,45 +406,58 @@ def row_codes(x: Tensor, bits: int = 8) -> tuple[Tensor, Tensor]:
     return (x / scale).round_().to(torch.int8), scale
 
 
+def integer_product(a: Tensor, b: Tensor) -> Tensor:
+    """Whole numbers multiplied and summed exactly: int8 (m, k), (n, k) -> int32 (m, n).
+
+    A processor with an instruction for bytes (VNNI) uses it. For others floats are faster,
+    and as exact: 1024 products of at most 2^14 sum up to at most 2^24, and float32 holds
+    each whole number up to there.
+    """
+    if a.device.type == "cpu" and torch.cpu._is_vnni_supported():
+        return torch._int_mm(a, b.T)
+    parts = zip(a.split(1024, dim=1), b.split(1024, dim=1), strict=True)
+    return sum(F.linear(left.float(), right.float()).int() for left, right in parts)
+
+
 class IntegerLinear(nn.Module):
     """A linear layer that multiplies whole numbers: int8 by int8, summed in int32.
 
-    q: the matrix per channel, symmetric, of up to 8 bits; bits: of the activations,
-    rounded row by row as they come; threshold: a column of x with a number beyond it
-    stays in floating point. Called with x: (..., in)  ->  (..., out).
-    Source: Dettmers et al. (2022), section 3. ValueError for a q of another kind.
+    weight: (out, in), kept per channel in weight_bits; bits: of the activations, which are
+    rounded row by row as they come; apart: the numbers of the columns that stay in
+    floating point. Called with x: (..., in)  ->  (..., out).
+    Source: Dettmers et al. (2022), section 3.
     """
 
     def __init__(
         self,
-        q: Quantized,
+        weight: Tensor,
         bias: Tensor | None = None,
+        *,
         bits: int = 8,
-        threshold: float | None = None,
+        weight_bits: int = 8,
+        apart: Tensor | None = None,
     ):
         super().__init__()
-        if q.codes.shape != q.shape or q.codes.dtype != torch.int8:
-            raise ValueError(
-                "integers are multiplied with a matrix that is symmetric, per channel; "
-                f"got codes {tuple(q.codes.shape)} of {q.codes.dtype}"
-            )
-        self.bits, self.threshold = bits, threshold
+        code_range(bits)
+        self.bits, columns = bits, None
+        if apart is not None and len(apart):
+            columns, weight = weight[:, apart], weight.index_fill(1, apart, 0.0)
+        q = quantize(weight, weight_bits)
         self.register_buffer("codes", q.codes)
         self.register_buffer("scale", q.scales.flatten())
         self.register_buffer("bias", bias)
+        self.register_buffer("apart", apart)
+        self.register_buffer("columns", columns)
 
     def forward(self, x: Tensor) -> Tensor:
-        rows, apart = x.flatten(0, -2), None
-        if self.threshold is not None:
-            large = rows.abs().amax(dim=0) > self.threshold
-            apart = rows[:, large] @ (self.codes[:, large] * self.scale[:, None]).T
-            rows = rows.masked_fill(large, 0.0)
+        rows, extra = x.flatten(0, -2), self.bias
+        if self.columns is not None:
+            extra = F.linear(rows[:, self.apart], self.columns, self.bias)
+            rows = rows.index_fill(1, self.apart, 0.0)
         codes, steps = row_codes(rows, self.bits)
-        out = torch._int_mm(codes, self.codes.T).float().mul_(steps).mul_(self.scale)
-        if apart is not None:
-            out += apart
-        if self.bias is not None:
-            out += self.bias
+        out = integer_product(codes, self.codes).float().mul_(steps).mul_(self.scale)
+        if extra is not None:
+            out += extra
         return out.unflatten(0, x.shape[:-1])
 
 
@@ -558,49 +571,47 @@ def awq_scales(
 def gptq(
     weight: Tensor,
     gram: Tensor,
-    bits: int,
+    quantizer: Callable[[Tensor], Quantized],
     *,
-    per: str | int = "channel",
+    group: int | None = None,
     damping: float = 0.01,
-    **options,
 ) -> Quantized:
     """Columns rounded one after the other; what one loses, the later ones make up for.
 
-    weight: (out, in); gram: (in, in), of its inputs; damping: a share of the mean of the
-    diagonal, added to it; options: as for quantize. Source: Frantar et al. (2023),
-    section 3. ValueError for per="tensor".
+    weight: (out, in); gram: (in, in), of its inputs; quantizer: finds the scales, per
+    channel, of each group of columns when its turn comes, of all at once unless group is
+    given; damping: a share of the mean of the diagonal, added to it. Source: Frantar et
+    al. (2023), section 3. ValueError where the scales are not per channel.
     """
-    if per == "tensor":
-        raise ValueError('gptq takes its scales row by row: per="channel" or a number')
     left, (n_out, n_in) = weight.clone(), weight.shape
-    size = n_in if per == "channel" else per
+    size = n_in if group is None else group
     gram = gram + damping * gram.diagonal().mean() * torch.eye(n_in, device=gram.device)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
     upper = torch.linalg.cholesky(inverse, upper=True)
     parts = []
     for start in range(0, n_in, size):
-        q = quantize(left[:, start : start + size], bits, **options)  # for its scales
-        for j in range(start, start + size):
+        q = quantizer(left[:, start : start + size])  # for its scales
+        if len(q.codes) != n_out:
+            raise ValueError('gptq needs the scales of rows: per="channel"')
+        codes = q.codes.clone()
+        for j in range(start, start + codes.shape[1]):
             column = left[:, j : j + 1].clone()
-            codes = to_codes(column, q.scales, q.zero, bits)
-            q.codes[:, j - start : j - start + 1] = codes
-            lost = (
-                column
-                - Quantized(codes, q.scale, q.zero, bits, column.shape).dequantize()
-            )
+            rounded = to_codes(column, q.scales, q.zero, q.bits)
+            codes[:, j - start : j - start + 1] = rounded
+            lost = column - replace(q, codes=rounded, shape=column.shape).dequantize()
             left[:, j:] -= lost / upper[j, j] * upper[j, j:]
-        parts.append(q)
+        parts.append(replace(q, codes=codes))
     return joined(parts, weight.shape)
 
 
 def joined(parts: Sequence[Quantized], shape: torch.Size) -> Quantized:
     """Column groups of one matrix, in order, as one Quantized."""
-    first = parts[0]
-    stack = lambda tensors: torch.stack(tensors, dim=1).flatten(0, 1)  # noqa: E731
-    codes = stack([q.codes for q in parts])
-    scale = stack([q.scale for q in parts])
-    zero = None if first.zero is None else stack([q.zero for q in parts])
-    return Quantized(codes, scale, zero, first.bits, shape)
+    zeros = [q.zero for q in parts if q.zero is not None]
+    codes, scale, zero = (
+        torch.stack(each, dim=1).flatten(0, 1) if each else None
+        for each in ([q.codes for q in parts], [q.scale for q in parts], zeros)
+    )
+    return Quantized(codes, scale, zero, parts[0].bits, shape)
 
 
 def float_line(exponent_bits: int, mantissa_bits: int, largest: float) -> Tensor:
@@ -633,13 +644,12 @@ def normal_line(bits: int = 4) -> Tensor:
     (2023), section 3.
     """
     half = 2 ** (bits - 1)
-    outer = 1 - (1 / (2 ** (bits + 1)) + 1 / (2 ** (bits + 1) - 2)) / 2
-    quantiles = (
-        lambda n: torch.special.ndtri(  # noqa: E731
-            torch.linspace(outer, 0.5, n + 1, dtype=torch.float64)[:-1]
-        )
+    outer = 1 - (1 / (4 * half) + 1 / (4 * half - 2)) / 2
+    below, above = (
+        torch.special.ndtri(torch.linspace(outer, 0.5, n + 1, dtype=torch.float64)[:-1])
+        for n in (half - 1, half)
     )
-    line = torch.cat([-quantiles(half - 1), torch.zeros(1), quantiles(half).flip(0)])
+    line = torch.cat([-below, torch.zeros(1), above.flip(0)])
     return (line / line.max()).float()
 
 

@@ -11,6 +11,7 @@ import logging
 import sys
 from copy import deepcopy
 from functools import partial
+from importlib.metadata import version
 
 import torch
 from torch import nn
@@ -20,24 +21,29 @@ from tfcourse.quantization import IntegerLinear, QuantizedLinear, quantize
 from tools.environment import MEASURING, enter
 
 logging.disable(logging.WARNING)  # torchao names the kernels for a GPU that it lacks
-from torchao.quantization import (  # noqa: E402
+from torchao.quantization import (
     Int8DynamicActivationInt8WeightConfig,
     Int8WeightOnlyConfig,
     quantize_,
 )
-from torchao.quantization.granularity import PerRow  # noqa: E402
+from torchao.quantization.granularity import PerRow
 
 logging.disable(logging.NOTSET)
 
 LAYERS = ((1024, 4096), (4096, 1024))  # from so many numbers to so many
-BATCHES = (1, 8, 64)
-CALLS = 20  # that are timed together
-KINDS = {  # ours, by what is in eight bits, and theirs
-    "weights and activations": (
+BATCHES = (1, 8)
+SMOKE_BATCHES = BATCHES[-1:]
+CALLS = 5  # that are timed together
+BOTH, WEIGHTS = "weights and activations", "weights"  # what is in eight bits
+KINDS = {  # ours and theirs
+    BOTH: (
         IntegerLinear,
         Int8DynamicActivationInt8WeightConfig(granularity=PerRow()),
     ),
-    "weights": (QuantizedLinear, Int8WeightOnlyConfig(granularity=PerRow())),
+    WEIGHTS: (
+        lambda weight, bias: QuantizedLinear(quantize(weight, 8), bias),
+        Int8WeightOnlyConfig(granularity=PerRow()),
+    ),
 }
 FLOAT, TORCHAO = "float32", "torchao"
 
@@ -49,7 +55,7 @@ def layers(kind, n_in, n_out):
     plain = nn.Linear(n_in, n_out)
     theirs = nn.Sequential(deepcopy(plain))
     quantize_(theirs, config)
-    ours = make(quantize(plain.weight.detach(), 8), plain.bias.detach())
+    ours = make(plain.weight.detach(), plain.bias.detach())
     return {"ours": ours, TORCHAO: theirs, FLOAT: plain}
 
 
@@ -63,12 +69,12 @@ def called(layer, x):
         layer(x)
 
 
-def rows(rounds):
+def rows(rounds, batches):
     """One row per kind, layer, batch and rival; with the errors of both, and their ratio."""
     for kind in KINDS:
         for n_in, n_out in LAYERS:
             three = layers(kind, n_in, n_out)
-            for batch in BATCHES:
+            for batch in batches:
                 x = torch.randn(batch, n_in)
                 expected = three[FLOAT](x)
                 error = {
@@ -106,11 +112,16 @@ def main(arguments):
     enter(MEASURING)
     torch.set_grad_enabled(False)
     smoke = "--smoke" in arguments
-    found = printed(rows(SMOKE_ROUNDS if smoke else ROUNDS))
+    how = (SMOKE_ROUNDS, SMOKE_BATCHES) if smoke else (ROUNDS, BATCHES)
+    found = printed(rows(*how))
     (sizes,) = printed([memory()])
     if not smoke:
         settings = {"layers": LAYERS, "batches": BATCHES, "calls": CALLS}
-        store("14_quantization_speed", "quantization", settings, memory=sizes, rows=found)
+        settings |= {"torchao": version("torchao")}
+        settings |= {"int8_instruction": torch.cpu._is_vnni_supported()}
+        store(
+            "14_quantization_speed", "quantization", settings, memory=sizes, rows=found
+        )
 
 
 if __name__ == "__main__":

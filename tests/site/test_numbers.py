@@ -765,7 +765,7 @@ def test_a_scale_is_rounded_up_to_sixteen_bits(call):
     ("given", "words"),
     [
         ({}, r"^4 bits, symmetric, one scale for 64 weights: 4\.250 true bits "),
-        ({}, r"A step in row 32 is 0\.0\d+\. (Better|No other)"),
+        ({}, r"A step in row 32 is 0\.0\d+\. (Better in|No other)"),
         (
             {"group": 0, "outlier": True},
             r"one scale for the matrix: .* A step is .* Better in no more",

@@ -161,7 +161,7 @@ function sentence(weights, columns, settings, all) {
   const best = better(all, found);
   const instead = best
     ? ` Better in no more room: ${inBits(best.width)} with one scale for ${sharing(best.group, columns)}, ${percent(best.error)}.`
-    : " No other of these dots needs no more room and errs less.";
+    : " No other of these settings is better in as little room.";
   return `${how}${cut}: ${found.bits.toFixed(3)} true bits a weight, an error of ${percent(found.error)}, of row ${row} alone ${percent(own)}. A step${where} is ${digits(step)}.${instead}`;
 }
 

@@ -1409,49 +1409,47 @@ class BitsAndGroups(InteractiveFigure):
             matrix[len(matrix) // 2, 0] = 4 * abs(matrix).max()
         return matrix
 
-    def restored(self) -> np.ndarray:
-        """The weights that come back from the codes."""
-        matrix = self.matrix()
-        if self.group and self.columns % self.group:
-            raise ValueError(
-                f"group must divide columns; got {self.group}, {self.columns}"
-            )
-        if self.symmetric and self.bits == 1:
+    def restored(self, bits: int | None = None, group: int | None = None) -> np.ndarray:
+        """The weights that come back from the codes, of as many bits as are set or given."""
+        bits = self.bits if bits is None else bits
+        group = self.group if group is None else group
+        matrix, clip = self.matrix(), np.float32(self.clip)
+        if group and self.columns % group:
+            raise ValueError(f"group must divide columns; got {group}, {self.columns}")
+        if self.symmetric and bits == 1:
             raise ValueError("one bit has no symmetric grid; take symmetric=False")
-        groups = matrix.reshape(-1, self.group or matrix.size)
+        groups = matrix.reshape(-1, group or matrix.size)
         low = groups.min(axis=1, keepdims=True).clip(max=0)
         high = groups.max(axis=1, keepdims=True).clip(min=0)
-        clip = np.float32(self.clip)
         if self.symmetric:
-            last = 2 ** (self.bits - 1) - 1
+            last = 2 ** (bits - 1) - 1
             step = _rounded_up(clip * np.maximum(-low, high) / np.float32(last))
             first = -last
         else:
-            last = 2**self.bits - 1
+            last = 2**bits - 1
             step = _rounded_up((clip * high - clip * low) / np.float32(last))
             zero = np.round(-clip * low / step).clip(max=last)
             first, last = -zero, last - zero
         return (step * np.round(groups / step).clip(first, last)).reshape(matrix.shape)
 
-    def measure(self) -> tuple[float, int]:
+    def measure(self, **given) -> tuple[float, int]:
         """The error as a share of the weights (roots of mean squares); bytes to store."""
-        matrix, restored = (
-            m.astype(np.float64) for m in (self.matrix(), self.restored())
+        bits, group = (
+            given.get(name, getattr(self, name)) for name in ("bits", "group")
         )
-        error = math.sqrt(((matrix - restored) ** 2).sum() / (matrix**2).sum())
-        count = matrix.size // self.group if self.group else 1
-        packed = [-(-n * self.bits // 8) for n in (matrix.size, count)]
-        return error, packed[0] + 2 * count + (0 if self.symmetric else packed[1])
+        matrix = self.matrix().astype(np.float64)
+        wrong = matrix - self.restored(bits, group)
+        count = matrix.size // group if group else 1
+        packed = [-(-n * bits // 8) for n in (matrix.size, count)]
+        n_bytes = packed[0] + 2 * count + (0 if self.symmetric else packed[1])
+        return math.sqrt((wrong**2).sum() / (matrix**2).sum()), n_bytes
 
     def curve(self, group: int) -> tuple[list[float], list[float]]:
         """True bits a weight and the error, from the fewest bits to 8."""
-        first = 2 if self.symmetric else 1
-        other = type(self)(**self.settings() | {"group": group})
-        found = []
-        for other.bits in range(first, 9):
-            error, n_bytes = other.measure()
-            found.append((8 * n_bytes / other.matrix().size, error))
-        return tuple(map(list, zip(*found, strict=True)))
+        fewest = 2 if self.symmetric else 1
+        found = [self.measure(bits=bits, group=group) for bits in range(fewest, 9)]
+        errors, sizes = zip(*found, strict=True)
+        return [8 * n_bytes / self.matrix().size for n_bytes in sizes], list(errors)
 
     def still(self) -> Figure:
         kinds = {"one scale for all": 0, "one scale a row": self.columns}
@@ -1581,12 +1579,12 @@ class RotateAndQuantize(InteractiveFigure):
         return float(((x - step * (codes - zero)) ** 2).sum())
 
     def still(self) -> Figure:
-        shares = np.arange(1, TURNS + 1) / TURNS
+        some = np.arange(0, TURNS, 20)  # a picture needs no more
         groups = {}
         for d in (book["d"] for book in self.codebooks):
             plain = float(self.error(self.vector(d)))
             groups[f"{d} coordinates"] = {
-                "random turns, in order": (shares, self.errors(d)),
+                "random turns, in order": (some / TURNS, self.errors(d)[some]),
                 "not turned": ([0, 1], [plain, plain]),
             }
         return figures.panels(

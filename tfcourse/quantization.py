@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +72,7 @@ class Quantized:
     """
 
     codes: Tensor
-    scale: "Tensor | Quantized"
+    scale: Tensor | Self
     zero: Tensor | None
     bits: int
     shape: torch.Size
@@ -80,9 +81,7 @@ class Quantized:
     @property
     def scales(self) -> Tensor:
         """The scales as numbers, (groups, 1)."""
-        if isinstance(self.scale, Quantized):
-            return self.scale.dequantize()
-        return self.scale.float()
+        return kept_scales(self.scale)
 
     def dequantize(self) -> Tensor:
         """The numbers that the codes stand for, float32, in the shape of x."""
@@ -129,7 +128,7 @@ def keep_half(scale: Tensor) -> Tensor:
     return kept
 
 
-def kept_scales(scale: "Tensor | Quantized") -> Tensor:
+def kept_scales(scale: Tensor | Quantized) -> Tensor:
     """The scales as they will be read, float32."""
     return scale.dequantize() if isinstance(scale, Quantized) else scale.float()
 
@@ -171,7 +170,7 @@ def quantize(
     per: str | int = "channel",
     symmetric: bool = True,
     clip: float | Tensor = 1.0,
-    keep: Callable[[Tensor], "Tensor | Quantized"] = keep_half,
+    keep: Callable[[Tensor], Tensor | Quantized] = keep_half,
 ) -> Quantized:
     """Each number as a code of so many bits, on a grid that its group shares.
 
@@ -568,6 +567,16 @@ def awq_scales(
     return best
 
 
+def joined(parts: Sequence[Quantized], shape: torch.Size) -> Quantized:
+    """Column groups of one matrix, in order, as one Quantized."""
+    zeros = [q.zero for q in parts if q.zero is not None]
+    codes, scale, zero = (
+        torch.stack(each, dim=1).flatten(0, 1) if each else None
+        for each in ([q.codes for q in parts], [q.scale for q in parts], zeros)
+    )
+    return Quantized(codes, scale, zero, parts[0].bits, shape)
+
+
 def gptq(
     weight: Tensor,
     gram: Tensor,
@@ -581,7 +590,7 @@ def gptq(
     weight: (out, in); gram: (in, in), of its inputs; quantizer: finds the scales, per
     channel, of each group of columns when its turn comes, of all at once unless group is
     given; damping: a share of the mean of the diagonal, added to it. Source: Frantar et
-    al. (2023), section 3. ValueError where the scales are not per channel.
+    al. (2023), section 4. ValueError where the scales are not per channel.
     """
     left, (n_out, n_in) = weight.clone(), weight.shape
     size = n_in if group is None else group
@@ -602,16 +611,6 @@ def gptq(
             left[:, j:] -= lost / upper[j, j] * upper[j, j:]
         parts.append(replace(q, codes=codes))
     return joined(parts, weight.shape)
-
-
-def joined(parts: Sequence[Quantized], shape: torch.Size) -> Quantized:
-    """Column groups of one matrix, in order, as one Quantized."""
-    zeros = [q.zero for q in parts if q.zero is not None]
-    codes, scale, zero = (
-        torch.stack(each, dim=1).flatten(0, 1) if each else None
-        for each in ([q.codes for q in parts], [q.scale for q in parts], zeros)
-    )
-    return Quantized(codes, scale, zero, parts[0].bits, shape)
 
 
 def float_line(exponent_bits: int, mantissa_bits: int, largest: float) -> Tensor:
@@ -703,7 +702,7 @@ def ternary(weight: Tensor) -> Quantized:
 def straight_through(x: Tensor, rounded: Tensor) -> Tensor:
     """The rounded numbers, with the gradient of those that were not rounded.
 
-    Source: Bengio et al. (2013), section 4.
+    Source: Bengio, Léonard and Courville (2013).
     """
     return x + (rounded - x).detach()
 

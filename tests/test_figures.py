@@ -610,7 +610,10 @@ def test_a_histogram_counts_every_value_and_draws_every_level():
     figure = histograms({"a": (values, [-1, 0, 1]), "b": (values[:9], [0])}, xlabel="x")
     first, second = figure.axes
     assert sum(first.patches[0].get_data().values) == 500
-    assert [len(axes.collections[0].get_segments()) for axes in (first, second)] == [3, 1]
+    assert [len(axes.collections[0].get_segments()) for axes in (first, second)] == [
+        3,
+        1,
+    ]
     with pytest.raises(ValueError, match="1 to 4"):
         histograms({}, xlabel="x")
     with pytest.raises(ValueError, match="not finite"):

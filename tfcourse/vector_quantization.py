@@ -76,7 +76,7 @@ def to_grid(groups: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
 class Codec(Protocol):
     """What turns vectors into less, and back: codes and scales, by name, one row a block.
 
-    block: how many neighbouring vectors are turned together; true_bits: what is stored for
+    block: how many neighbouring vectors are coded together; true_bits: what is stored for
     each number, scales included, where the codes of a row fill whole bytes.
     """
 
@@ -380,7 +380,7 @@ def sphere_codebook(d: int, bits: int) -> Tensor:
 def expected_distortion(d: int, bits: int) -> float:
     """The mean squared error for a random unit vector: d times that of a coordinate.
 
-    >>> round(expected_distortion(3, 1), 4)  # three times 1/12 of a half, squared, by 1/2
+    >>> round(expected_distortion(3, 1), 4)  # cells of width 1: three times 1/12
     0.25
     """
     x, density = sphere_grid(d)
@@ -393,8 +393,8 @@ class TurboQuant:
     """Turn, then the nearest value of a codebook for each coordinate; the length apart.
 
     x = ‖x‖ u, codes of R u; back ‖x‖ Rᵀ c: bits + 16 / d true bits. rotation: R, (d, d);
-    the codec computes where it is, in its kind of number. unbiased: keep ‖x‖ / ⟨R u, c⟩ in place of ‖x‖, so that
-    ⟨x, x̂⟩ = ‖x‖² and inner products are right on average.
+    the codec computes on its device, in its dtype. unbiased: keep ‖x‖ / ⟨R u, c⟩ in place
+    of ‖x‖, so that ⟨x, x̂⟩ = ‖x‖² and inner products are right on average.
     Sources: Zandieh et al. (2025), algorithm 1; Vargaftik et al. (2022), for the scale.
     """
 

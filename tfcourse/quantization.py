@@ -590,7 +590,7 @@ def gptq(
     weight: (out, in); gram: (in, in), of its inputs; quantizer: finds the scales, per
     channel, of each group of columns when its turn comes, of all at once unless group is
     given; damping: a share of the mean of the diagonal, added to it. Source: Frantar et
-    al. (2023), section 3. ValueError where the scales are not per channel.
+    al. (2023), section 4. ValueError where the scales are not per channel.
     """
     left, (n_out, n_in) = weight.clone(), weight.shape
     size = n_in if group is None else group
@@ -702,7 +702,7 @@ def ternary(weight: Tensor) -> Quantized:
 def straight_through(x: Tensor, rounded: Tensor) -> Tensor:
     """The rounded numbers, with the gradient of those that were not rounded.
 
-    Source: Bengio et al. (2013), section 4.
+    Source: Bengio, Léonard and Courville (2013).
     """
     return x + (rounded - x).detach()
 

@@ -2,7 +2,7 @@
 
 from tools.experiments import chapter_cells, run
 
-CELLS = "setup stored fails settings inject board"
+CELLS = "setup stored settings seen board"
 CASES = ((2, 4000), (8, 200_000), (4, 200_000), (2, 200_000))  # bits, bytes of text
 
 

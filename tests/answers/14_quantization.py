@@ -527,7 +527,7 @@ def by_numbers_that_are_moved():
 
 
 @right("14-5")
-def with_a_column_more():
+def in_64_bits():
     """Multiplies only what differs from the zero, in 64 bits and without any trick."""
 
     def affine_product(x_codes, x_scale, x_zero, w_codes, w_scale, w_zero):
@@ -605,6 +605,21 @@ def last_term_once():
     return products(
         lambda sums, z, c, of_q, of_p, k: sums - z * of_p - c * of_q + z * c
     )
+
+
+@wrong("14-5", says="was worked out in int8 and did not fit")
+def last_term_in_a_byte():
+    """Leaves the zeros in int8 when it multiplies them."""
+
+    def affine_product(x_codes, x_scale, x_zero, w_codes, w_scale, w_zero):
+        moved = (
+            (t.int() - 128).to(torch.int8) for t in (x_codes, x_zero, w_codes, w_zero)
+        )
+        q, z, p, c = moved
+        sums = integer_product(q, p) - z * p.sum(dim=1) - c.T * q.sum(dim=1)[:, None]
+        return (sums + q.shape[1] * (z * c.T)) * x_scale * w_scale.T
+
+    return affine_product
 
 
 @wrong("14-5", says="minus times minus")

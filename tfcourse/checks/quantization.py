@@ -424,6 +424,7 @@ def _affine_sums(x, x_zero, w, w_zero, flaw=""):
         "product once": sums - x_zero * w_zero.T,
         "no last term": sums - x_zero * of_w - w_zero.T * of_x,
         "last term once": sums - x_zero * of_w - w_zero.T * of_x + x_zero * w_zero.T,
+        "last term in a byte": sums - x_zero * of_w - w_zero.T * of_x + as_bytes(zeros),
         "last term away": sums - x_zero * of_w - w_zero.T * of_x - zeros,
         "x alone": sums - x_zero * of_w,
         "w alone": sums - w_zero.T * of_x,
@@ -453,6 +454,8 @@ AFFINE = {  # by flaw, what to say
     "products.",
     "last term once": "The last term, z_q z_p, comes once for each of the k products: k "
     "times.",
+    "last term in a byte": "The last term, k z c, was worked out in int8 and did not fit: "
+    "`.int()` before the zeros are multiplied.",
     "last term away": "The sign of the last term: minus times minus.",
     "x alone": "The zeros of the inputs are taken care of; those of the weights are not.",
     "w alone": "The zeros of the weights are taken care of; those of the inputs are not.",

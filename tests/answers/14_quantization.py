@@ -679,7 +679,7 @@ def dequantizes_first():
     return affine_product
 
 
-@wrong("14-5", says="Σ (q - z_q) (p - z_p): one product of codes")
+@wrong("14-5", says="Σ (q - z) (p - c): one product of codes")
 def scales_the_wrong_way():
     """Divides by the scale of the weights."""
     good = products(four_terms)["affine_product"]

@@ -449,10 +449,10 @@ AFFINE = {  # by flaw, what to say
     "once": "A zero was subtracted once from a sum of k products. It stands in each of them: "
     "write out Σ (q - z) p.",
     "product once": "The product of the zeros alone does not correct a sum: write out "
-    "Σ (q - z_q) (p - z_p). There are four terms, two of them with sums of codes.",
-    "no last term": "The last of the four terms is missing: z_q z_p, for each of the k "
+    "Σ (q - z) (p - c). There are four terms, two of them with sums of codes.",
+    "no last term": "The last of the four terms is missing: z c, for each of the k "
     "products.",
-    "last term once": "The last term, z_q z_p, comes once for each of the k products: k "
+    "last term once": "The last term, z c, comes once for each of the k products: k "
     "times.",
     "last term in a byte": "The last term, k z c, was worked out in int8 and did not fit: "
     "`.int()` before the zeros are multiplied.",
@@ -509,7 +509,9 @@ def _(answer, draw):
             differs(got, want / scales, says=says, given=shown)
         for (says, _), slip in told.items():
             differs(got, slip, says=says, given=shown)
-        says = "Write out Σ (q - z_q) (p - z_p): one product of codes, and three more terms."
+        says = (
+            "Write out Σ (q - z) (p - c): one product of codes, and three more terms."
+        )
         close(got, want, says=says, given=shown)
     given, sums = _cancelling(draw)
     scales = given[1].double() * given[4].double().T

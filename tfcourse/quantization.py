@@ -542,7 +542,7 @@ def smooth_scales(inputs: Inputs, weight: Tensor, alpha: float = 0.5) -> Tensor:
     return (inputs.largest.clamp(min=1e-5) ** alpha) / columns ** (1 - alpha)
 
 
-ALPHAS = tuple(i / 20 for i in range(20))
+ALPHAS = tuple(i / 10 for i in range(10))
 
 
 def awq_scales(

@@ -91,19 +91,26 @@ def scaled_scores(q: Tensor, k: Tensor) -> Tensor:
 
 def check_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> None:
     """Refuse what cannot be attended with: ValueError for shapes, TypeError for masks."""
-    shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+
+    def shapes() -> str:
+        return f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+
     if not 2 <= q.ndim <= 4 or not q.ndim == k.ndim == v.ndim:
-        raise ValueError(f"q, k and v must have the same 2, 3 or 4 axes; got {shapes}")
+        raise ValueError(
+            f"q, k and v must have the same 2, 3 or 4 axes; got {shapes()}"
+        )
     if q.shape[-1] != k.shape[-1]:
-        raise ValueError(f"queries and keys must have the same width; got {shapes}")
+        raise ValueError(f"queries and keys must have the same width; got {shapes()}")
     if k.shape[:-1] != v.shape[:-1]:
-        raise ValueError(f"each key needs one value; got {shapes}")
+        raise ValueError(f"each key needs one value; got {shapes()}")
     if k.shape[-2] == 0:
-        raise ValueError(f"there must be something to attend to; got no keys: {shapes}")
+        raise ValueError(
+            f"there must be something to attend to; got no keys: {shapes()}"
+        )
     shared = q.ndim == 4 and k.shape[1] > 0 and q.shape[1] % k.shape[1] == 0
     if q.shape[:-2] != k.shape[:-2] and not (shared and len(q) == len(k)):
         raise ValueError(
-            f"queries and keys must agree in their first axes; got {shapes}"
+            f"queries and keys must agree in their first axes; got {shapes()}"
         )
     if mask is None:
         return
@@ -126,6 +133,8 @@ def four_axes(x: Tensor) -> Tensor:
 
     (t, k)  ->  (1, 1, t, k); (b, t, k)  ->  (b, 1, t, k); masks and biases likewise.
     """
+    if x.ndim == 4:
+        return x  # nearly always; no need to make another view
     return x.reshape(*x.shape[:-2], *(1,) * (4 - x.ndim), *x.shape[-2:])
 
 

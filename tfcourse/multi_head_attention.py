@@ -69,7 +69,7 @@ class Cache(Protocol):
         """The positions of the next t tokens, (t,) or (b, t): counted on from the last."""
 
     def update(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Take the new k and v (b, g, t, k); return all of them, and a mask for them."""
+        """Take the new k and v (b, g, t, k); return all, and a mask: (t, s) or (b, 1, t, s)."""
 
 
 def next_positions(x: Tensor, cache: Cache | None) -> Tensor:

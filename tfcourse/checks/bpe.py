@@ -5,10 +5,11 @@ import time
 from collections import Counter
 from functools import cache
 from itertools import combinations, pairwise, product
+from operator import eq
 
 from tfcourse.bpe import FIRST_NEW, split_text, to_symbols, train_tokenizer
 from tfcourse.checks import Finding, Mistake, close, describe, differs, exercise
-from tfcourse.checks.compare import measured
+from tfcourse.checks.compare import measured, telling
 from tfcourse.data.corpus import load_corpus
 
 TIED = "abcacabc"
@@ -123,14 +124,6 @@ def _counting_case(draw):
     return words, _weighed(words, _apart), told
 
 
-def _telling(make, draw, alike=lambda a, b: a == b):
-    """The first of make(draw) in which no two mistakes, and no right answer, look alike."""
-    while True:
-        given, want, told = make(draw)
-        if not any(alike(a, b) for a, b in combinations([want, *told.values()], 2)):
-            return given, want, told
-
-
 def _counts_of(got):
     """The answer as {pair: number}, without those that are 0."""
     if not isinstance(got, dict) or not all(isinstance(pair, str) for pair in got):
@@ -149,7 +142,7 @@ def _(answer, draw):
         "From left to right, no symbol twice in the same pair; times the word's number."
     )
     for _ in range(5):
-        words, want, told = _telling(_counting_case, draw)
+        words, want, told = telling(_counting_case, draw, eq)
         close(_counts_of(answer.count_apart(words)), want, mistakes=told, says=says)
     return (
         "Each number is what one merge would save. For most pairs it is the number that "
@@ -276,7 +269,7 @@ SPECIAL = (
 
 @exercise("10-3", title="Mend the merge", minutes=15, difficulty=3, points=3)
 def _(answer, draw):
-    given, want, told = _telling(_spelled_case, draw)
+    given, want, told = telling(_spelled_case, draw, eq)
     says = "Neighbours that *are* the two pieces, from left to right; nothing else changes."
     got = [answer.merge(*one) for one in given]
     for one, mine, right in zip(given, got, want, strict=True):
@@ -447,7 +440,7 @@ def _merging_case(draw):
 def _(answer, draw):
     seeds = lambda n: draw.integer(0, 10**9, n).tolist()
     for _ in range(6):
-        (word, ranks), want, told = _telling(_merging_case, draw)
+        (word, ranks), want, told = telling(_merging_case, draw, eq)
         got = answer.dropped(word, ranks, 0.0, *seeds(1))
         if not isinstance(got, str):
             says = "`dropped` returns the symbols of the word as one string."
@@ -663,7 +656,7 @@ SLOW = 0.1  # seconds, for what takes a thousandth if no way is tried twice
 @exercise("10-6", title="As few pieces as can be", minutes=30, difficulty=4, points=5)
 def _(answer, draw):
     close(answer.fewest("", ["a"]), [], says="No symbols, no pieces: an empty list.")
-    given, want, told = _telling(_cutting_case, draw)
+    given, want, told = telling(_cutting_case, draw, eq)
     got = []
     for word, pieces in given:
         parts = answer.fewest(word, pieces)

@@ -1,6 +1,7 @@
 """How a check says what it sees: Mistake, and comparisons that raise one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import combinations
 from types import MappingProxyType
 
 import torch
@@ -94,6 +95,22 @@ def difference(got, want, rtol: float, atol: float, place: str = "") -> str:
     if type(got) is type(want) and got == want:
         return ""
     return f"Got {describe(got)}, expected {describe(want)}{at}."
+
+
+def alike(a: object, b: object, rtol: float = 1e-4, atol: float = 1e-6) -> bool:
+    """Whether `close` would take one for the other."""
+    return not difference(a, b, rtol, atol)
+
+
+def telling(make: Callable, draw, alike: Callable = alike) -> tuple:
+    """The first of make(draw) in which no two mistakes, and no right answer, look alike.
+
+    make gives an input, the right answer to it, and a dict of wrong ones by their names.
+    """
+    while True:
+        given, want, told = make(draw)
+        if not any(alike(a, b) for a, b in combinations([want, *told.values()], 2)):
+            return given, want, told
 
 
 def _first_difference(pairs, rtol: float, atol: float) -> str:

@@ -9,18 +9,9 @@ import torch
 from torch import Tensor
 
 from tfcourse.checks import Draw, Mistake, close, describe, differs, exercise
-from tfcourse.checks.compare import difference, measured
+from tfcourse.checks.compare import alike, difference, measured, telling
 from tfcourse.data.corpus import load_corpus
 from tfcourse.gpt import stored_gpt
-
-
-def _telling(make, draw, rtol=1e-4, atol=1e-6):
-    """The first of make(draw) in which no two mistakes, and no right answer, look alike."""
-    while True:
-        given, want, told = make(draw)
-        answers = [want, *told.values()]
-        if all(difference(a, b, rtol, atol) for a, b in combinations(answers, 2)):
-            return given, want, told
 
 
 def _kept(chances, rule):
@@ -145,7 +136,7 @@ def _at_once(answer, logits, u, T):
 def _(answer, draw):
     says = "In each row: the largest of logits / T - ln(-ln u)."
     for T in (draw.uniform(0.4, 0.6), draw.uniform(1.8, 2.5)):
-        given, want, told = _telling(partial(_drawing_case, T=T), draw)
+        given, want, told = telling(partial(_drawing_case, T=T), draw)
         got = _at_once(answer, *given)
         if difference(_at_once(answer, *given), got, 0, 0):
             raise Mistake(
@@ -248,7 +239,7 @@ def _(answer, draw):
     says = "Of all temperatures, the one with the largest Σ counts · ln p."
     for T in (draw.uniform(0.4, 0.6), draw.uniform(1.6, 2.4), draw.uniform(0.7, 1.3)):
         case = partial(_drawn_case, T=T)
-        given, want, told = _telling(case, draw, rtol=0.01, atol=0)
+        given, want, told = telling(case, draw, partial(alike, rtol=0.01, atol=0))
         got = _number_from(answer.temperature(*given), "temperature")
         if not difference(got, want, 1e-3, 0):
             continue
@@ -481,7 +472,7 @@ def _typical_case(draw, cut=False):
 @exercise("12-5", title="Neither dull nor strange", minutes=25, difficulty=4, points=5)
 def _(answer, draw):
     says = "The nearest to the entropy first, until they have p or more together."
-    (logits, p), want, told = _telling(_typical_case, draw)
+    (logits, p), want, told = telling(_typical_case, draw)
     best = want.gather(-1, logits.argmax(dim=-1, keepdim=True))
     got = answer.keep_typical(logits, p)
     close(got, want, mistakes=told, says=says)

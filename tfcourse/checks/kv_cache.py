@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tfcourse.checks import Finding, Mistake, close, describe, exercise
-from tfcourse.checks.compare import difference, measured
+from tfcourse.checks.compare import difference, measured, telling
 from tfcourse.data.corpus import load_corpus
 from tfcourse.gpt import stored_gpt
 
@@ -170,20 +170,11 @@ def _bytes_case(draw):
     return given, _bytes(*given), told
 
 
-def _telling(make, draw):
-    """The first of make(draw) in which no two mistakes, and no right answer, look alike."""
-    while True:
-        given, want, told = make(draw)
-        answers = [want, *told.values()]
-        if all(difference(a, b, 1e-4, 1e-6) for a, b in combinations(answers, 2)):
-            return given, want, told
-
-
 @exercise("13-2", title="Bytes of any cache", minutes=15, difficulty=2, points=3)
 def _(answer, draw):
     says = "Layer by layer, text by text: positions kept, numbers for each, bytes for each."
     for _ in range(5):
-        given, want, told = _telling(_bytes_case, draw)
+        given, want, told = telling(_bytes_case, draw)
         layers, lengths, n_bytes = given
         shown = f"layers = {layers}, lengths = {lengths}, n_bytes = {n_bytes}"
         got = answer.cache_bytes(*given)
@@ -303,7 +294,8 @@ def _(answer, draw):
         told = {reply: wrong for reply, wrong in told.items() if wrong != n}
         measured(mine, n, told, says=says, rtol=0)
     return (
-        f"Of {whole[0]} tokens {want[0]} are computed with the date at the top, and "
+        f"Of {whole[0]} tokens {want[0]} are computed with the date at the top (where two "
+        "requests came in the same minute as the one before), and "
         f"{want[1]} of {whole[1]} with the date after the manual: a key holds all that "
         "came before its token, so the first token that differs makes everything after it "
         "new. What changes belongs at the end of a prompt."
@@ -322,6 +314,8 @@ FLAWS = {  # by name, in the order in which they are looked for: what to say
     "overwritten": "The mask counts places without the padding, but the new keys lie after "
     "it: the newest are not seen.",
     "turned": "The mask is the wrong way round: True is what may be attended to.",
+    "hidden": "What is written after the prompts is real, too, and your mask hides it as if "
+    "it were padding.",
 }
 
 
@@ -342,6 +336,7 @@ def _may_see(length, sizes, flaw=""):
             "square": real and j <= i - starts[i],
             "overwritten": among,
             "turned": not (real and past) and j < ends[i],
+            "hidden": j < length and past,
         }[flaw]
     return sees
 
@@ -732,8 +727,8 @@ def _(answer, draw):
             says = "`absorb` returns two matrices, `w_query` and `w_after`."
             raise Mistake(says, seen=f"Got {describe(got)}.", given=given)
         w_query, w_after = got
-        _shaped("w_query", w_query, (h * r, d), r, given)
-        _shaped("w_after", w_after, (d, h * r), r, given)
+        _shaped("w_query", w_query, (h * r, d), (r, d), given)
+        _shaped("w_after", w_after, (d, h * r), (d, r), given)
         scores, out = _by_heads(x, latents, *inputs)
         asked, after = _absorbed(*inputs)
         scale = math.sqrt(r / k)
@@ -788,11 +783,13 @@ def _(answer, draw):
         close(probe(w_after), out, mistakes=wrong, says=says, given=given)
     return (
         "Scores and outputs as with keys and values of every head, and nothing but the "
-        f"latents was read: {r} numbers for each position in place of {2 * h * k}."
+        f"latents was read: with {h} heads of {k}, {r} numbers for each position in place "
+        f"of {2 * h * k}."
     )
 
 
-def _shaped(name, got, shape, r, given):
+def _shaped(name, got, shape, summed, given):
+    """A Mistake unless it has this shape; summed: the shape of the heads' sum."""
     if isinstance(got, Tensor) and tuple(got.shape) == shape:
         return
     seen = f"`{name}` is {describe(got)}."
@@ -800,7 +797,7 @@ def _shaped(name, got, shape, r, given):
         says = (
             f"`{name}` is transposed: it is {shape}, used as the others are, `x @ w.T`."
         )
-    elif isinstance(got, Tensor) and r in got.shape and got.ndim == 2:
+    elif isinstance(got, Tensor) and tuple(got.shape) == summed:
         says = (
             f"The heads were added up in `{name}`: each has its own matrix, so there are "
             f"h · r of them side by side, {shape}."

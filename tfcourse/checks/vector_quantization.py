@@ -40,6 +40,11 @@ TABLES = {  # tokens by channels
 }
 
 
+def three_tables() -> dict[str, Tensor]:
+    """The keys of exercise 15-1, tokens by channels."""
+    return {name: torch.tensor(rows) for name, rows in TABLES.items()}
+
+
 def _missed(rows):
     """The squared error of two bits, a grid from smallest to largest for each row."""
     total = 0.0
@@ -528,13 +533,14 @@ def _moved(points, centres, nearest):
 
 def _lloyd_case(draw, n, w):
     """Points and centres, one of them alone; by mistake, centres and errors."""
-    points, centres = 3 * draw.normal(40, w) + 1, 3 * draw.normal(n, w) + 1
-    alone = draw.integer(0, n)
-    centres[alone] = 50.0
+    alone, nearest = draw.integer(0, n), torch.zeros(0)
+    while len(nearest.unique()) != n - 1:  # that one, and no other, has no points
+        points, centres = 3 * draw.normal(40, w) + 1, 3 * draw.normal(n, w) + 1
+        centres[alone] = 50.0
+        gaps = points[:, None] - centres  # (p, n, w)
+        apart = (gaps**2).sum(dim=-1)
+        nearest = apart.argmin(dim=-1)
     want, error = _lloyd(points, centres)
-    gaps = points[:, None] - centres  # (p, n, w)
-    apart = (gaps**2).sum(dim=-1)
-    nearest = apart.argmin(dim=-1)
     zero, nan = want.clone(), want.clone()
     zero[alone], nan[alone] = 0.0, math.nan
     without = torch.cat([want[:alone], want[alone + 1 :]])

@@ -235,7 +235,7 @@ def recent_by_habit():
     return {"bits_held": lambda n, d, k, v, recent=32: good(n, d, k, v, recent)}
 
 
-@wrong("15-2", says="returns a number")
+@wrong("15-2", says="What `bits_held` returns is a number")
 def both_sides():
     """Returns one number for keys and one for values."""
     good = holding()["bits_held"]

@@ -209,10 +209,10 @@ def _bits_case(draw, kinds):
     return given, want, _misheld(*given)
 
 
-def _one_number(got, name):
+def _one_number(got, what):
     got = got.item() if isinstance(got, Tensor) and got.numel() == 1 else got
     if got is not None and (isinstance(got, bool) or not isinstance(got, int | float)):
-        raise Mistake(f"`{name}` returns a number.", seen=f"Got {describe(got)}.")
+        raise Mistake(f"{what} is a number.", seen=f"Got {describe(got)}.")
     return got
 
 
@@ -224,16 +224,18 @@ def _(answer, draw):
         given, want, told = telling(case, draw, _near)
         n, d, keys, values, recent = given
         shown = f"n = {n}, d = {d}, keys = {keys}, values = {values}, recent = {recent}"
-        got = _one_number(answer.bits_held(*given), "bits_held")
+        got = _one_number(answer.bits_held(*given), "What `bits_held` returns")
         close(got, want, mistakes=told, says=says, given=shown, rtol=1e-6)
     got = _one_number(
         answer.bits_held(recent - 1, d, keys, values, recent), "bits_held"
     )
     says = "A text that is not longer than `recent` waits as a whole: 16 bits a number."
     close(got, 16.0, says=says)
-    got = _one_number(answer.bits_held(recent, d, keys, values, recent), "bits_held")
+    got = _one_number(
+        answer.bits_held(recent, d, keys, values, recent), "What `bits_held` returns"
+    )
     close(got, 16.0, says=says)
-    got = _one_number(answer.bits_held(n, d, keys, values), "bits_held")
+    got = _one_number(answer.bits_held(n, d, keys, values), "What `bits_held` returns")
     want = sum(_side(n, d, how, 0) for how in (keys, values)) / (2 * n * d)
     says = "`recent` is 0 where it is not given: a default of the function."
     close(got, want, says=says)
@@ -628,7 +630,12 @@ def _(answer, draw):
         )
         close(got[0], want[0], mistakes=told, says=says, given=shown)
         says = "The centres are right. The error: squared, to the nearest, the mean of all."
-        close(_one_number(got[1], "lloyd_step"), want[1], mistakes=errors, says=says)
+        close(
+            _one_number(got[1], "The error, which is returned second,"),
+            want[1],
+            mistakes=errors,
+            says=says,
+        )
     if difference(answer.left("lloyd_step", points, centres), (points, centres), 0, 0):
         raise Mistake("`lloyd_step` changes what it is given: make a new tensor.")
     return (
@@ -730,7 +737,9 @@ def _(answer, draw):
             bits, told = [bits[0], 0, bits[2]], {}
             want = _polar(bits)
             says += " Without bits there is one value, in the middle."
-        got = _one_number(answer.polar_distortion(bits), "polar_distortion")
+        got = _one_number(
+            answer.polar_distortion(bits), "What `polar_distortion` returns"
+        )
         shown = f"bits = {bits}"
         if not difference(got, want, 1e-3, 0):
             continue
@@ -745,7 +754,7 @@ def _(answer, draw):
             )
         close(got, want, says=says, given=shown, rtol=1e-3)
     close(
-        _one_number(answer.polar_distortion([2]), "polar_distortion"),
+        _one_number(answer.polar_distortion([2]), "What `polar_distortion` returns"),
         _polar([2]),
         says="With a single level there is one factor, of angles that are even all around.",
         rtol=1e-3,

@@ -318,7 +318,7 @@ class AttentionPlayground(InteractiveFigure):
     query (`across`, `up`); behind a `causal` mask it does not see the words after it.
     """
 
-    _esm = _module("attention_playground.js")
+    _esm = _module("_drag.js", "attention_playground.js")
     sentence = traitlets.Unicode("the cat sat on the mat because it was tired").tag(
         sync=True
     )
@@ -512,7 +512,7 @@ class RotaryScore(InteractiveFigure):
     from 0 to 63; the part of the score that `pair` adds is shown too, none for -1.
     """
 
-    _esm = _module("_lens.js", "rotary_score.js")
+    _esm = _module("_drag.js", "_lens.js", "rotary_score.js")
     query = traitlets.List([1.0, 0.0] * 16).tag(sync=True)
     key = traitlets.List([1.0, 0.0] * 16).tag(sync=True)
     width = traitlets.Int(16).tag(sync=True)
@@ -1529,7 +1529,7 @@ class RotateAndQuantize(InteractiveFigure):
     the squared errors of random rotations in 2, 16 and 128 dimensions, and without one.
     """
 
-    _esm = _module("rotate_and_quantize.js")
+    _esm = _module("_drag.js", "rotate_and_quantize.js")
     _css = _own_style("rotate_and_quantize.css")
     codebooks = traitlets.List().tag(sync=True)
     angle = traitlets.Int(30, min=0, max=359).tag(sync=True)

@@ -179,15 +179,8 @@ function drag(holder, model) {
     model.set("up", up);
     model.save_changes();
   };
-  holder.addEventListener("pointerdown", (event) => {
-    const knob = event.target.classList.contains("tfc-knob");
-    if (event.pointerType === "touch" && !knob) return;
-    holder.setPointerCapture(event.pointerId);
-    holder.addEventListener("pointermove", move);
-    move(event);
-  });
-  for (const end of ["pointerup", "pointercancel"])
-    holder.addEventListener(end, () => holder.removeEventListener("pointermove", move));
+  const knob = (event) => event.target.classList.contains("tfc-knob");
+  draggable(holder, move, (event) => event.pointerType !== "touch" || knob(event));
 }
 
 function render({ model, el }) {

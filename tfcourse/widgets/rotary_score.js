@@ -159,13 +159,7 @@ function point(holder, model) {
     model.set("key_position", r);
     model.save_changes();
   };
-  holder.addEventListener("pointerdown", (event) => {
-    holder.setPointerCapture(event.pointerId);
-    holder.addEventListener("pointermove", move);
-    move(event);
-  });
-  for (const end of ["pointerup", "pointercancel"])
-    holder.addEventListener(end, () => holder.removeEventListener("pointermove", move));
+  draggable(holder, move);
 }
 
 function baseSlider(model) {

@@ -268,13 +268,7 @@ function drag(holder, model) {
     model.set("angle", (degrees - model.get("turn") + 720) % 360);
     model.save_changes();
   };
-  holder.addEventListener("pointerdown", (event) => {
-    holder.setPointerCapture(event.pointerId);
-    holder.addEventListener("pointermove", move);
-    move(event);
-  });
-  for (const end of ["pointerup", "pointercancel"])
-    holder.addEventListener(end, () => holder.removeEventListener("pointermove", move));
+  draggable(holder, move);
 }
 
 function render({ model, el }) {

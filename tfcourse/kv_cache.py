@@ -40,6 +40,15 @@ def require_fit(buffer: Tensor, k: Tensor, v: Tensor) -> None:
         )
 
 
+def require_room(start: int, end: int, capacity: int) -> None:
+    """ValueError where positions start to end - 1 are more than a cache has room for."""
+    if end > capacity:
+        raise ValueError(
+            f"the cache is full: capacity={capacity} positions, {start} filled, "
+            f"{end - start} more to come"
+        )
+
+
 class KVCache:
     """Keys and values of one layer, in buffers made once, with room for capacity positions.
 
@@ -59,11 +68,7 @@ class KVCache:
         t, start = k.shape[-2], self.length
         end = start + t
         require_fit(self.k, k, v)
-        if end > self.capacity:
-            raise ValueError(
-                f"the cache is full: capacity={self.capacity} positions, {start} filled, "
-                f"{t} more to come"
-            )
+        require_room(start, end, self.capacity)
         self.k[:, :, start:end] = k
         self.v[:, :, start:end] = v
         self.length = end

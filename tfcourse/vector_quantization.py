@@ -8,8 +8,9 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from tfcourse.kv_cache import require_fit
+from tfcourse.kv_cache import require_fit, require_room
 from tfcourse.quantization import pack, unpack
 
 
@@ -45,14 +46,14 @@ def pack_rows(codes: Tensor, bits: int) -> Tensor:
     >>> pack_rows(torch.tensor([[1, 2, 3], [0, 1, 0]]), bits=2).tolist()
     [[57], [4]]
     """
-    rows = torch.nn.functional.pad(codes, (0, -codes.shape[-1] % 8))  # to whole bytes
+    rows = F.pad(codes, (0, -codes.shape[-1] % 8))  # to whole bytes
     packed = pack(rows, bits).reshape(*codes.shape[:-1], -1)
     return packed[..., : math.ceil(codes.shape[-1] * bits / 8)]
 
 
 def unpack_rows(packed: Tensor, bits: int, n: int) -> Tensor:
     """The n codes of each row: (..., bytes)  ->  (..., n), uint8."""
-    whole = torch.nn.functional.pad(packed, (0, -packed.shape[-1] % bits))
+    whole = F.pad(packed, (0, -packed.shape[-1] % bits))
     codes = unpack(whole.flatten(), bits, whole.numel() * 8 // bits)
     return codes.reshape(*packed.shape[:-1], -1)[..., :n]
 
@@ -224,15 +225,6 @@ def read_codes(codecs, stored, n: int, like: Tensor) -> Tensor:
         rows = {name: x[..., : n // codec.block, :] for name, x in buffers.items()}
         parts.append(codec.decode(rows).to(like))
     return torch.stack(parts)
-
-
-def require_room(start: int, end: int, capacity: int) -> None:
-    """ValueError where positions start to end - 1 are more than a cache has room for."""
-    if end > capacity:
-        raise ValueError(
-            f"the cache is full: capacity={capacity} positions, {start} filled, "
-            f"{end - start} more to come"
-        )
 
 
 class QuantizedCache:

@@ -7,30 +7,22 @@ It reads the text with the tokenizer of the stored code model. Takes some twenty
 
 import math
 import time
+from dataclasses import replace
 
 import torch
 
 from tfcourse.bpe import load_tokenizer
 from tfcourse.data.corpus import load_corpus
 from tfcourse.data.stored import WEIGHTS
-from tfcourse.gpt import GPT, GPTConfig, initialize_gpt
+from tfcourse.gpt import GPT, initialize_gpt
 from tfcourse.training import Recipe, train
 from tools.environment import MEASURING, enter
+from tools.train_code_model import CONFIG as CODE
 from tools.train_code_model import store
 
 NAME, TARGET = "13_draft", "11_code"
-CONFIG = GPTConfig(
-    vocab_size=2048,
-    context_length=128,
-    d_model=128,
-    n_heads=2,
-    n_layers=1,
-    d_ff=256,
-    activation="swiglu",
-    norm="rms",
-    position="rotary",
-    bias=False,
-)
+SMALL = {"context_length": 128, "d_model": 128, "d_ff": 256, "n_layers": 1}
+CONFIG = replace(CODE, **SMALL, n_heads=2, n_kv_heads=2)
 RECIPE = Recipe(steps=8000, batch=8, lr=5e-3, warm_up=100, floor=0.05)
 
 

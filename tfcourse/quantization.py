@@ -174,10 +174,10 @@ def quantize(
 ) -> Quantized:
     """Each number as a code of so many bits, on a grid that its group shares.
 
-    per: what shares a scale, as for as_groups; symmetric: absmax, else affine, with a
-    zero point; clip: how much of the range is kept, one number or one for each group, as
-    best_clip finds; keep: how scales are stored. The error is at most half a step where clip is 1. x: (..., d). TypeError and ValueError
-    as for code_range, as_groups and keep.
+    x: (..., d); per: what shares a scale, as for as_groups; symmetric: absmax, else affine,
+    with a zero point; clip: how much of the range is kept, one number or one for each
+    group, as best_clip finds; keep: how scales are stored. Where clip is 1, the error is
+    at most half a step. TypeError and ValueError as for code_range, as_groups and keep.
 
     >>> quantize(torch.tensor([[0.1827, -1.9432], [2.7181, 0.0049]]), 8, per="tensor").codes
     tensor([[  9, -91, 127,   0]], dtype=torch.int8)

@@ -22,10 +22,7 @@ def _nearest(x, step, highest):
     return (x / step).round().clamp(-highest, highest) * step
 
 
-LOUD, SIZE = (
-    7,
-    256,
-)  # the column that is a hundred times as large, and how many there are
+LOUD, SIZE = 7, 256  # the column that is a hundred times as large; of how many
 
 
 @cache

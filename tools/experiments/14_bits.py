@@ -8,26 +8,30 @@ CELLS = "setup stored settings seen board"
 LIVE = {"group": "live", "kind": "absmax", "code_bits": 4, "per": "channel"}
 
 
-def chosen():
+def cells():
+    """The names that the chapter defines."""
+    return chapter_cells("14_quantization", *CELLS.split())
+
+
+def chosen(c):
     """Each way of this experiment: what it is called, and the model that it makes."""
-    c = chapter_cells("14_quantization", *CELLS.split())
     all_by = lambda how: c["quantize_model"](c["model"], lambda name, w: how(w))
-    yield c, LIVE, all_by(c["rounded_to"](4, "channel"))
+    yield LIVE, all_by(c["rounded_to"](4, "channel"))
     for kind in ("absmax", "affine"):
         for per in ("tensor", "channel", 64):
             for bits in (2, 3, 4, 8):
                 about = {"group": "grid", "kind": kind, "code_bits": bits, "per": per}
-                yield c, about, all_by(c["rounded_to"](bits, per, kind))
+                yield about, all_by(c["rounded_to"](bits, per, kind))
     for bits in (2, 3, 4):
         about = {"group": "clip", "kind": "clipped", "code_bits": bits, "per": 64}
-        yield c, about, all_by(c["rounded_to"](bits, 64, "clipped"))
+        yield about, all_by(c["rounded_to"](bits, 64, "clipped"))
     fine, layers = c["rounded_to"](4, 64, "affine"), c["seen"]
     for bits in (2, 3, 4):
         rough = c["rounded_to"](bits, 64, "clipped")
         how = lambda n, w, rough=rough: rough(w) if n in layers else fine(w)
         about = {"group": "gptq", "kind": "rounded", "code_bits": bits, "per": 64}
-        yield c, about, c["quantize_model"](c["model"], how)
-        yield c, about | {"kind": "gptq"}, c["by_gptq"](bits, 4)
+        yield about, c["quantize_model"](c["model"], how)
+        yield about | {"kind": "gptq"}, c["by_gptq"](bits, 4)
     to, keeps = c["quantize_to"], {"keep": c["keep_byte"]}
     formats = {
         "int4": c["rounded_to"](4, 64),
@@ -42,18 +46,20 @@ def chosen():
         "E5M2": partial(to, levels=c["E5M2"], per="channel"),
     }
     for name, how in formats.items():
-        yield c, {"group": "formats", "kind": name}, all_by(how)
+        yield {"group": "formats", "kind": name}, all_by(how)
 
 
 def rows():
     """The live case on the eight windows of the chapter, all others on 32."""
-    for c, about, small in chosen():
+    c = cells()
+    for about, small in chosen(c):
         texts = c["eight" if about is LIVE else "unseen"]
         yield c["measured"](texts, small, **about, windows=len(texts))
 
 
 def first():
-    c, about, small = next(chosen())
+    c = cells()
+    about, small = next(chosen(c))
     yield c["measured"](c["eight"], small, **about, windows=8)
 
 

@@ -457,26 +457,33 @@ def _(answer, draw):
     return f"The same as head by head; the talking cost {extra} parameters in all."
 
 
-def _fed(answer, window, pieces):
-    """The learner's cache, fed with the pieces: what came back for each of them."""
+def fed(feed, name, n, given):
+    """What came back for n pieces from feed(), which feeds the learner's cache `name`."""
     try:
-        answer.make("WindowCache", window)
-        back = answer.fed(window, pieces)
+        back = feed()
     except Finding as found:
         if found.status == "unwritten":
             found.says = (
-                "A method of `WindowCache` is waiting for your code: replace its line "
+                f"A method of `{name}` is waiting for your code: replace its line "
                 "`raise NotImplementedError`, run the cell, and check again."
             )
         raise
-    whole = isinstance(back, list) and len(back) == len(pieces)
+    whole = isinstance(back, list) and len(back) == n
     if not whole or any(not isinstance(b, list) or len(b) != 4 for b in back):
         raise Mistake(
             "`update` returns three things, keys, values and a mask, and `fed`, which "
             "is ours, stays as it was.",
-            given=f"window = {window}",
+            given=given,
         )
     return back
+
+
+def _fed(answer, window, pieces):
+    def feed():
+        answer.make("WindowCache", window)
+        return answer.fed(window, pieces)
+
+    return fed(feed, "WindowCache", len(pieces), f"window = {window}")
 
 
 def _counted(positions, seen, t, window, given):

@@ -654,16 +654,33 @@ def test_a_calculation_is_set_by_keyboard(open_figure):
     expect(told).to_contain_text("The model was made for 512 tokens.")
 
 
+@pytest.fixture
+def fits_a_telephone(open_figure, page):
+    """Open a figure on a telephone: itself, and what asserts that it is not too wide."""
+
+    def opened(figure):
+        page.set_viewport_size({"width": 360, "height": 700})
+        box = open_figure(figure)
+        edge = "(e) => e.getBoundingClientRect().right"
+        wide = "document.documentElement.scrollWidth - innerWidth"
+
+        def fits():
+            assert page.evaluate(wide) <= 0
+            assert box.get_by_role("table").evaluate(edge) <= box.evaluate(edge)
+
+        return box, fits
+
+    return opened
+
+
 @pytest.mark.parametrize("figure", ["CacheFilling", "ServingCalculator"])
-def test_cache_and_calculator_fit_a_telephone(figure, open_figure, page):
-    page.set_viewport_size({"width": 360, "height": 700})
-    box = open_figure(figure)
-    edge = "(e) => e.getBoundingClientRect().right"
-    for button in [None, *box.get_by_role("button").all()]:
-        for _ in range(8 if button else 0):  # by steps to the last, which has the most
+def test_cache_and_calculator_fit_a_telephone(figure, fits_a_telephone):
+    box, fits = fits_a_telephone(figure)
+    fits()
+    for button in box.get_by_role("button").all():
+        for _ in range(8):  # by steps to the last, which has the most
             button.press("Enter")
-        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-        assert box.get_by_role("table").evaluate(edge) <= box.evaluate(edge)
+        fits()
 
 
 def test_bits_and_groups_are_set_by_keyboard(open_figure):
@@ -762,20 +779,14 @@ def test_a_vector_is_turned_by_keyboard_and_dragged(open_figure, page):
 
 
 @pytest.mark.parametrize("figure", ["BitsAndGroups", "RotateAndQuantize"])
-def test_the_figures_of_quantization_fit_a_telephone(figure, open_figure, page):
-    page.set_viewport_size({"width": 360, "height": 700})
-    box = open_figure(figure)
-    edge = "(e) => e.getBoundingClientRect().right"
-    for button in box.get_by_role(
-        "button"
-    ).all():  # affine, as any number of bits can be
+def test_the_figures_of_quantization_fit_a_telephone(figure, fits_a_telephone):
+    box, fits = fits_a_telephone(figure)
+    for button in box.get_by_role("button").all():  # affine: any number of bits can be
         button.press("Enter")
     for key in ("Home", "End"):
         for slider in box.get_by_role("slider").all():
             slider.press(key)
-            wide = "document.documentElement.scrollWidth - innerWidth"
-            assert page.evaluate(wide) <= 0
-        assert box.get_by_role("table").evaluate(edge) <= box.evaluate(edge)
+            fits()
 
 
 def test_warm_up_leads_to_the_deep_valley_and_the_full_rate_does_not(open_figure):

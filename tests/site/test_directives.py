@@ -12,6 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 from tfcourse.checks import proofs
+from tfcourse.checks.registry import Exercise
 from tfcourse.widgets import SoftLookup
 from tools.notebooks import ROOT, write
 
@@ -127,6 +128,34 @@ def test_proved_answers_are_shown_as_they_are(build, monkeypatch):
     assert "Clips each $w$ by itself." in page
     assert "Forgets &lt;b&gt;one&lt;/b&gt;." in page
     assert re.search(r"Look at <code[^>]*>.*a</span> .*b</span></code> \* c\.", page)
+
+
+def test_exercises_stand_in_a_table_that_leads_to_what_is_caught(build, monkeypatch):
+    about = {
+        "kind": "code",
+        "difficulty": 3,
+        "minutes": 10,
+        "choices": (),
+        "function": 0,
+    }
+    asked = [
+        Exercise(id="01-1", title="Clip | cut", points=3, **about),
+        Exercise(id="01-2", title="Carry", points=4, **about),
+    ]
+    rows = [proofs.Row("01-1", "Clip", f"{n} times.", "Once.") for n in (2, 3)]
+    monkeypatch.setattr(
+        directives, "exercises_of", lambda c: asked[: 2 * (c.number < 2)]
+    )
+    monkeypatch.setattr(proofs, "rows", lambda root: rows)
+    page, told = build("```{exercise-table}\n```\n\n```{proved-answers}\n```")
+    assert "caught-01-2" in told  # nothing is proved of it: the link leads nowhere
+    assert told.count("WARNING") == 1
+    cells = re.findall(r"<td[^>]*><p>(.*?)</p></td>", page)
+    assert "01-1 Clip | cut" in cells
+    assert page.count("<strong>7</strong>") == 1
+    assert page.count("<strong>20</strong>") == 1
+    assert re.search(r'href="#caught-01-1"[^>]*>.*?2 mistakes', page)
+    assert 'id="caught-01-1"' in page
 
 
 def test_a_proof_that_does_not_run_is_told(build, monkeypatch):

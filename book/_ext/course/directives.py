@@ -1,4 +1,4 @@
-"""The pages that are computed: course map, syllabus, scoreboard, proved answers.
+"""The pages that are computed: map, syllabus, scoreboard, exercises, proved answers.
 
 Each directive writes Markdown and has it parsed, so that a link which leads nowhere
 is reported by Sphinx like any other, with the page and the target.
@@ -6,6 +6,7 @@ is reported by Sphinx like any other, with the page and the target.
 
 import json
 import re
+from collections import Counter
 from itertools import groupby
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from tfcourse.checks import proofs
+from tfcourse.checks import exercises_of, proofs
 from tfcourse.notebook.chapters import CHAPTERS, Chapter, by_number
 from tfcourse.notebook.scoreboard import read_rows
 
@@ -148,6 +149,29 @@ class Scoreboard(CourseTable):
         return "\n".join(lines)
 
 
+class ExerciseTable(CourseTable):
+    """Every exercise with its facts; the last column leads to what its check catches."""
+
+    look = "tfc-exercises"
+
+    def markdown(self) -> str:
+        caught = Counter(row.id for row in proofs.rows(Path(self.env.srcdir)))
+        lines = ["| exercise | kind | difficulty | minutes | points | catches |"]
+        lines += ["|:--|:--|--:|--:|--:|--:|"]
+        for chapter in CHAPTERS:
+            if not (exercises := exercises_of(chapter)):
+                continue
+            minutes = sum(e.minutes for e in exercises)
+            points = sum(e.points for e in exercises)
+            title = f"{chapter.number} {chapter.title}"
+            lines.append(f"| **{title}** | | | **{minutes}** | **{points}** | |")
+            for e in exercises:
+                facts = f"{e.kind} | {e.difficulty} | {e.minutes} | {e.points}"
+                wrong = f"[{caught[e.id]} mistakes](#caught-{e.id})"
+                lines.append(f"| {cell(f'{e.id} {e.title}')} | {facts} | {wrong} |")
+        return "\n".join(lines)
+
+
 class ProvedAnswers(CourseTable):
     """The wrong answers that the checks are proved to catch, and what each is told."""
 
@@ -162,7 +186,7 @@ class ProvedAnswers(CourseTable):
             return "No chapter with exercises is written yet."
         lines = []
         for (id, title), group in groupby(rows, key=lambda row: row[:2]):
-            lines += ["", f"**{cell(f'{id} {title}')}**", ""]
+            lines += ["", f"(caught-{id})=", f"**{cell(f'{id} {title}')}**", ""]
             lines += ["| the mistake | what it is told |", "|--|--|"]
             lines += [f"| {cell(row.words)} | {cell(row.reply)} |" for row in group]
         return "\n".join(lines)
@@ -201,4 +225,5 @@ def setup(app) -> None:
     app.add_directive("course-map", CourseMap)
     app.add_directive("syllabus", Syllabus)
     app.add_directive("scoreboard", Scoreboard)
+    app.add_directive("exercise-table", ExerciseTable)
     app.add_directive("proved-answers", ProvedAnswers)

@@ -1,6 +1,7 @@
 """Using the book: figures by keyboard and pointer, without scripts, on paper; search."""
 
 import re
+from functools import cache
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
@@ -33,6 +34,7 @@ FIGURES = {
 }
 
 
+@cache
 def pages_with(book, figure):
     """The pages on which a figure of this class stands."""
     return [
@@ -50,6 +52,7 @@ def open_figure(book, page):
     def open_figure(figure):
         pages = pages_with(book, figure)
         assert pages, f"no page shows the figure {figure}"
+        page.route("**/mathjax/**", lambda route: route.abort())  # half of the time
         page.goto(pages[0])
         box = page.locator(".tfc", has_text=FIGURES[figure][0]).first
         for host in page.locator(".tfc-host").all():  # each starts when it is seen

@@ -1,0 +1,225 @@
+"""Where answers are run: a sandbox made by bubblewrap, or a container that is named.
+
+Both give `Connection`s to workers. Nothing is graded where neither is to be had.
+"""
+
+import atexit
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import tfcourse
+from tfcourse.grading import handed
+from tfcourse.grading.inside import wire
+from tfcourse.notebook.chapters import CHAPTERS, Chapter
+
+PACKAGE = Path(tfcourse.__file__).parent
+STARTING = 120  # seconds for torch to be imported, on a busy machine
+LEASH = 10  # seconds for a worker that is let go to be gone
+UNPRIVILEGED = 1_610_000_000  # the user as whom answers run where the grader is root
+RIGHTS = ("CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL")
+INSTALL = """\
+Answers are run in a sandbox made by bubblewrap, and {problem}.
+  Debian, Ubuntu: sudo apt install bubblewrap
+  Fedora:         sudo dnf install bubblewrap
+Where it is installed and forbidden (often so within a container), either allow it:
+  Ubuntu:         sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0
+  Debian:         sudo sysctl kernel.unprivileged_userns_clone=1
+  Docker:         docker run --cap-add SYS_ADMIN --security-opt seccomp=unconfined \\
+                  --security-opt apparmor=unconfined ...
+or name an image that has the course installed, to run each submission in a container
+of its own: --container IMAGE. Nothing was run, and nothing was graded."""
+
+
+class NoSandbox(Exception):
+    """There is no way to run answers safely; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what a submission may use; what is beyond costs the exercise."""
+
+    call: float = 20  # seconds for one call of a check
+    cell: float = 60  # seconds for one cell
+    submission: float = 240  # seconds for all of it
+    memory: int = 2 << 30  # bytes, of all its processes together
+    disk: int = 64  # megabytes in /tmp
+    processes: int = 64  # and threads
+
+
+class Connection:
+    """A worker, as the grader holds it: a pipe, and the way to be rid of it."""
+
+    def __init__(self, reads: int, writes: int, end):
+        self._reads, self._writes, self._end = reads, writes, end
+        self.ended = ""  # why, once it has
+        for fd in (reads, writes):
+            os.set_blocking(fd, False)
+
+    def ask(self, request: object, seconds: float) -> object:
+        """The worker's answer; TimeoutError, EOFError, OSError or WireError without."""
+        deadline = time.monotonic() + seconds
+        wire.send(self._writes, wire.pack(request), deadline)
+        return wire.receive(self._reads, deadline)
+
+    def close(self) -> str:
+        """End the worker and all that it started; what is known of why it had ended."""
+        if not self.ended:
+            for fd in {self._reads, self._writes}:
+                os.close(fd)
+            self.ended = self._end() or "unknown"
+        return self.ended
+
+
+def settings(limits: Limits, chapters: tuple[Chapter, ...], user: int | None) -> dict:
+    """What the first message to a zygote says."""
+    imports = ["torch", "numpy", "torch.nn.functional", "matplotlib.pyplot"]
+    imports += ["IPython.display", "tfcourse.notebook", "tfcourse.data.corpus"]
+    imports += [f"tfcourse.{m}" for chapter in chapters for m in chapter.modules]
+    return {
+        "imports": imports,
+        "modules": handed.modules(chapters),
+        "memory": limits.memory,
+        "seconds": round(limits.submission) + 1,
+        "disk": limits.disk,
+        "processes": limits.processes,
+        "user": user,
+    }
+
+
+def command(root: bool) -> list[str]:
+    """The call of bubblewrap: Python's files and the course's modules, read-only."""
+    program = os.path.realpath(shutil.which("bwrap") or "bwrap")
+    own = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
+    rights = ["--cap-drop", "ALL", *(x for r in RIGHTS for x in ("--cap-add", r))]
+    if not root:  # one user, who may make no other namespace of users
+        own += ["--unshare-user", "--disable-userns", "--uid", "1000", "--gid", "1000"]
+    return [
+        *(program, *own, "--unshare-cgroup-try", *rights),
+        *("--die-with-parent", "--new-session", "--clearenv"),
+        *(x for pair in environment().items() for x in ("--setenv", *pair)),
+        *("--tmpfs", "/tmp", *_files(), "--proc", "/proc", "--dev", "/dev"),
+        *("--remount-ro", "/", "--chdir", "/tmp", "--"),
+        *(os.path.abspath(sys.executable), "-P", "-s"),
+        *("-m", "tfcourse.grading.inside.zygote"),
+    ]
+
+
+def environment() -> dict[str, str]:
+    """All that answers see of it."""
+    return {
+        "PYTHONPATH": "/course",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+        "HOME": "/tmp",
+        "LANG": "C.UTF-8",
+        "MPLBACKEND": "agg",
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "TFCOURSE_DEVICE": "cpu",
+    }
+
+
+def _files() -> list[str]:
+    """Arguments that bind what answers may read."""
+    places = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"]
+    prefixes = dict.fromkeys((sys.base_prefix, sys.prefix))
+    places += [p for p in map(os.path.realpath, prefixes) if p != "/usr"]
+    if "/usr" in prefixes:
+        places += ["/usr/bin"]
+    arguments = [x for p in places for x in ("--ro-bind-try", p, p)]
+    for name in ("lib", "lib64", "bin"):
+        if os.path.islink(f"/{name}"):
+            arguments += ["--symlink", os.readlink(f"/{name}"), f"/{name}"]
+        elif os.path.isdir(f"/{name}"):
+            arguments += ["--ro-bind", f"/{name}", f"/{name}"]
+    for place in map(Path, sys.path):  # an installed copy has the checks in it
+        if (place / "tfcourse").is_dir() and place.is_relative_to(sys.prefix):
+            arguments += ["--tmpfs", str(place / "tfcourse")]
+    hidden = {"__pycache__", "checks", "grading"}
+    kept = [p for p in sorted(PACKAGE.iterdir()) if p.name not in hidden]
+    kept += [PACKAGE / "grading" / name for name in ("__init__.py", "inside")]
+    for folder in ("/course", "/course/tfcourse", "/course/tfcourse/grading"):
+        arguments += ["--perms", "0755", "--dir", folder]
+    for path in kept:
+        inside = f"/course/tfcourse/{path.relative_to(PACKAGE)}"
+        arguments += ["--ro-bind", str(path), inside]
+    return arguments
+
+
+class Sandbox:
+    """A zygote in bubblewrap, from which a worker is forked for each submission."""
+
+    def __init__(self, limits: Limits, chapters: tuple[Chapter, ...] = CHAPTERS):
+        self._settings = limits, chapters
+        self._process = self._control = None
+
+    def start(self) -> None:
+        """Start the zygote; NoSandbox where that is not possible."""
+        if sys.platform != "linux":
+            raise NoSandbox(INSTALL.format(problem=f"there is none for {sys.platform}"))
+        if not shutil.which("bwrap"):
+            raise NoSandbox(INSTALL.format(problem="there is no `bwrap` here"))
+        root = os.getuid() == 0
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                command(root), stdin=theirs, stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )  # fmt: skip
+        atexit.register(self.close)
+        user = UNPRIVILEGED + os.getpid() % 100_000 if root else None
+        first = wire.pack(settings(*self._settings, user))
+        deadline = time.monotonic() + STARTING
+        try:
+            wire.send(self._control.fileno(), first, deadline)
+            told = wire.receive(self._control.fileno(), deadline)
+        except (OSError, EOFError, wire.WireError) as error:
+            told = f"{type(error).__name__}: {error}"
+        if told != "ready":
+            self._process.kill()
+            said = self._process.stderr.read().decode("utf-8", "replace").split("\n")
+            problem = f"it does not start ({' '.join(said)[-300:].strip() or told})"
+            raise NoSandbox(INSTALL.format(problem=problem))
+
+    def worker(self) -> Connection:
+        """A fresh worker that has seen no submission."""
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+        mine, theirs = socket.socketpair()
+        leash, other = socket.socketpair()
+        with theirs, other:
+            fds = [theirs.fileno(), other.fileno()]
+            socket.send_fds(self._control, [b"w"], fds)
+        pipe = mine.detach()
+        return Connection(pipe, pipe, lambda: self._let_go(leash))
+
+    def _let_go(self, leash: socket.socket) -> str:
+        """Hang up; the watcher ends the worker, and says why if it had ended before."""
+        leash.settimeout(LEASH)
+        why = b""
+        try:
+            with suppress(OSError):
+                leash.shutdown(socket.SHUT_WR)
+            while part := leash.recv(500):
+                why += part
+        except OSError:  # the watcher is stuck: away with the whole sandbox
+            self.close()
+        leash.close()
+        return why.decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """End the zygote, and with it all that is in the sandbox."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            process.stderr.close()
+            self._control.close()

@@ -117,7 +117,9 @@ class Plan:
             spec.loader.exec_module(importlib.util.module_from_spec(spec))
         own = {e.id for e in exercises}
         private = tuple(e for (id, _), e in PRIVATE.items() if id in own)
-        return Plan(chapter, seed, tests=tests, exercises=exercises, private=private, **more)
+        return Plan(
+            chapter, seed, tests=tests, exercises=exercises, private=private, **more
+        )
 
     def blank(self) -> tuple[Mark, ...]:
         """A mark for all that is judged; the tests of an exercise stand behind it."""
@@ -168,7 +170,9 @@ def grade(
         todo = steps(submission.read(), kinds)
     except Unreadable as error:
         unread = "missing", f"{error} Nothing in it could be graded."
-        marks = [Mark(m.id, m.title, m.of, *unread, private=m.private) for m in plan.blank()]
+        marks = [
+            Mark(m.id, m.title, m.of, *unread, private=m.private) for m in plan.blank()
+        ]
         return Record(submission.student, tuple(marks), (), (str(error),))
     session = Session(place, plan.limits)
     judging = _Judging(plan, submission.student, session, marks, tell)
@@ -234,5 +238,3 @@ class _Judging:
         if verdict.status == "error" and verdict.cause is not None:
             self.look.append(f"{test.id}: {texts[0]}")
         return Mark(test.id, test.title, test.points, verdict.status, *texts, private)
-
-

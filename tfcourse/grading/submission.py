@@ -142,7 +142,9 @@ def _cells(data: bytes) -> list[dict]:
         raise Unreadable("The file is not text in UTF-8: save it in Jupyter.") from None
     except (ValueError, RecursionError) as error:
         told = str(error)[:80]
-        raise Unreadable(f"The file is not a notebook, as it is no JSON ({told}).") from None
+        raise Unreadable(
+            f"The file is not a notebook, as it is no JSON ({told})."
+        ) from None
     cells = notebook.get("cells") if isinstance(notebook, dict) else None
     if not isinstance(cells, list):
         version = notebook.get("nbformat") if isinstance(notebook, dict) else None

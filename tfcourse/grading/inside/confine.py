@@ -109,9 +109,7 @@ def forbid_calls() -> None:
     name = platform.machine()
     if name not in MACHINES:
         raise OSError(f"no table of system calls for {name}: use a container there")
-    program = b"".join(
-        struct.pack("HBBI", *step) for step in _filter(*MACHINES[name])
-    )
+    program = b"".join(struct.pack("HBBI", *step) for step in _filter(*MACHINES[name]))
     buffer = ctypes.create_string_buffer(program, len(program))
     address = ctypes.addressof(buffer)
     filter_ = struct.pack("HxxxxxxQ", len(program) // 8, address)

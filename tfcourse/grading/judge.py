@@ -136,7 +136,7 @@ class Plan:
     def seeds(self, student: str, test: Exercise) -> list[int]:
         """From which the inputs are drawn; nobody can tell them without the secret."""
         who = student if self.per_student else ""
-        name = "\0".join((self.seed, who, test.id, test.title))
+        name = f"{self.seed}\0{who}\0{test.id}\0{test.title}"
         hashes = (
             hashlib.sha256(f"{name}\0{i}".encode()).digest() for i in range(self.draws)
         )
@@ -186,13 +186,12 @@ def grade(
         for id in kinds:
             judging.judge(id)
     session.close()
-    look = [] if any(m.status != "missing" for m in marks.values()) else [WRONG_FILE]
-    look += judging.look
+    look = judging.look if any(s.judged for s in todo) else [WRONG_FILE, *judging.look]
     notes = [shown(note)[:300] for note in session.notes[:20]]
     return Record(submission.student, tuple(marks.values()), tuple(notes), tuple(look))
 
 
-WRONG_FILE = "Nothing that the chapter asks for is defined: is it the right notebook?"
+WRONG_FILE = "No cell of it belongs to this chapter: is it the right notebook?"
 
 
 class _Judging:

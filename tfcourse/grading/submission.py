@@ -121,7 +121,10 @@ def steps(data: bytes, exercises: dict[str, str]) -> list[Step]:
     """
     cells = [c for c in _cells(data) if c.get("cell_type") == "code"][:MOST_CELLS]
     sources = [_source(cell) for cell in cells]
-    marks = [(CHECK.findall(s), _grade_id(c)) for s, c in zip(sources, cells)]
+    marks = [
+        (CHECK.findall(source), _grade_id(cell))
+        for source, cell in zip(sources, cells, strict=True)
+    ]
     judged: list[list[str]] = [[] for _ in cells]
     for id, kind in exercises.items():
         checked = [i for i, (ids, _) in enumerate(marks) if id in ids]

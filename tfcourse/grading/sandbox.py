@@ -79,9 +79,10 @@ class Connection:
 
 def settings(limits: Limits, chapters: tuple[Chapter, ...], user: int | None) -> dict:
     """What the first message to a zygote says."""
-    imports = ["torch", "numpy", "torch.nn.functional", "matplotlib.pyplot"]
-    imports += ["IPython.display", "tfcourse.notebook", "tfcourse.data.corpus"]
+    imports = ["torch", "numpy", "torch._dynamo", "torch.utils.flop_counter"]
+    imports += ["matplotlib.pyplot", "IPython.display", "tfcourse.notebook"]
     imports += [f"tfcourse.{m}" for chapter in chapters for m in chapter.modules]
+    imports += ["tfcourse.data.corpus", "tfcourse.data.commands", "tfcourse.widgets"]
     return {
         "imports": imports,
         "modules": handed.modules(chapters),
@@ -129,29 +130,36 @@ def environment() -> dict[str, str]:
 
 def _files() -> list[str]:
     """Arguments that bind what answers may read."""
-    places = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"]
-    prefixes = dict.fromkeys((sys.base_prefix, sys.prefix))
-    places += [p for p in map(os.path.realpath, prefixes) if p != "/usr"]
-    if "/usr" in prefixes:
-        places += ["/usr/bin"]
-    arguments = [x for p in places for x in ("--ro-bind-try", p, p)]
-    for name in ("lib", "lib64", "bin"):
-        if os.path.islink(f"/{name}"):
-            arguments += ["--symlink", os.readlink(f"/{name}"), f"/{name}"]
-        elif os.path.isdir(f"/{name}"):
-            arguments += ["--ro-bind", f"/{name}", f"/{name}"]
-    for place in map(Path, sys.path):  # an installed copy has the checks in it
-        if (place / "tfcourse").is_dir() and place.is_relative_to(sys.prefix):
-            arguments += ["--tmpfs", str(place / "tfcourse")]
+    binds = {p: p for p in ("/usr/lib", "/usr/lib64", "/usr/local/lib")}
+    binds |= {"/etc/ld.so.cache": "/etc/ld.so.cache"}
+    for prefix in map(os.path.realpath, (sys.base_prefix, sys.prefix)):
+        where = "/usr/bin" if prefix == "/usr" else prefix
+        binds[where] = where
+    links = []
+    for place in ("/lib", "/lib64", "/bin"):
+        if os.path.islink(place):
+            links += ["--symlink", os.readlink(place), place]
+        else:
+            binds[place] = place
     hidden = {"__pycache__", "checks", "grading"}
-    kept = [p for p in sorted(PACKAGE.iterdir()) if p.name not in hidden]
-    kept += [PACKAGE / "grading" / name for name in ("__init__.py", "inside")]
-    for folder in ("/course", "/course/tfcourse", "/course/tfcourse/grading"):
-        arguments += ["--perms", "0755", "--dir", folder]
-    for path in kept:
-        inside = f"/course/tfcourse/{path.relative_to(PACKAGE)}"
-        arguments += ["--ro-bind", str(path), inside]
-    return arguments
+    kept = [p.name for p in sorted(PACKAGE.iterdir()) if p.name not in hidden]
+    for name in (*kept, "grading/__init__.py", "grading/inside"):
+        binds[f"/course/tfcourse/{name}"] = str(PACKAGE / name)
+    # all may pass through a folder that only holds what is bound
+    parents = dict.fromkeys(str(p) for b in binds for p in [*Path(b).parents][-2::-1])
+    folders = [x for p in parents for x in ("--perms", "0755", "--dir", p)]
+    bound = [x for to, here in binds.items() for x in ("--ro-bind-try", here, to)]
+    return [*folders, *bound, *links, *_masks()]
+
+
+def _masks() -> list[str]:
+    """Arguments that hide an installed copy of the course, which has the checks in it."""
+    copies = [
+        str(place / "tfcourse")
+        for place in map(Path, sys.path)
+        if place.is_relative_to(sys.prefix) and (place / "tfcourse").is_dir()
+    ]
+    return [x for c in copies for x in ("--tmpfs", c, "--remount-ro", c)]
 
 
 class Sandbox:

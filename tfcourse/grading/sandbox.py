@@ -5,6 +5,7 @@ Both give `Connection`s to workers. Nothing is graded where neither is to be had
 
 import atexit
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -62,11 +63,15 @@ class Connection:
         for fd in (reads, writes):
             os.set_blocking(fd, False)
 
-    def ask(self, request: object, seconds: float) -> object:
+    def ask(self, request: tuple, seconds: float) -> tuple:
         """The worker's answer; TimeoutError, EOFError, OSError or WireError without."""
         deadline = time.monotonic() + seconds
-        wire.send(self._writes, wire.pack(request), deadline)
-        return wire.receive(self._reads, deadline)
+        token = secrets.token_hex(8)  # an answer that came before its question has none
+        wire.send(self._writes, wire.pack((token, *request)), deadline)
+        match wire.receive(self._reads, deadline):
+            case (str(same), *answer) if same == token:
+                return tuple(answer)
+        raise wire.WireError("no answer to what was asked")
 
     def close(self) -> str:
         """End the worker and all that it started; what is known of why it had ended."""
@@ -278,8 +283,9 @@ class Container:
         process.stdin.close()
         process.stdout.close()
         made = Connection(reads, writes, lambda: self._remove(name, process))
+        first = settings(self._limits, self._chapters, None)
         try:
-            told = made.ask(settings(self._limits, self._chapters, None), STARTING)
+            (told,) = made.ask(("start", first), STARTING)
         except (OSError, EOFError, wire.WireError) as error:
             told = error
         if told != "ready":

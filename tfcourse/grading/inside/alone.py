@@ -14,9 +14,9 @@ def main() -> None:
     """Prepare, say so, and serve."""
     reads, writes = os.dup(0), os.dup(1)
     go_silent()
-    settings = wire.receive(reads)
+    token, _, settings = wire.receive(reads)
     prepare(settings["imports"], settings["modules"])
-    wire.send(writes, wire.pack("ready"))
+    wire.send(writes, wire.pack((token, "ready")))
     serve(reads, writes)
 
 

@@ -23,20 +23,21 @@ def serve(reads: int, writes: int) -> None:
     cells = Cells()
     while True:
         try:
-            kind, rest = wire.receive(reads)
+            token, kind, rest = wire.receive(reads)
         except EOFError:
             return
-        wire.send(writes, _reply(cells, kind, rest))
+        wire.send(writes, _reply(cells, token, kind, rest))
 
 
-def _reply(cells: "Cells", kind: str, rest: tuple) -> bytes:
+def _reply(cells: "Cells", token: str, kind: str, rest: tuple) -> bytes:
     finding = import_module("tfcourse.checks.compare").Finding
     try:
-        return wire.pack(("value", getattr(cells, kind)(*rest)))
+        return wire.pack((token, "value", getattr(cells, kind)(*rest)))
     except finding as found:
-        return wire.pack(("found", (found.status, str(found.says), str(found.seen))))
+        told = found.status, str(found.says), str(found.seen)
+        return wire.pack((token, "found", told))
     except BaseException as error:  # noqa: BLE001 - the learner's code may raise any
-        return wire.pack(("raised", _told(error)))
+        return wire.pack((token, "raised", _told(error)))
 
 
 def _told(error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 Each is handed in for chapter 5. A hostile one answers 05-3 rightly, which earns its 3
 points, and attacks besides; what it should get is said beside it. `CANARY` stands in
-all that it must not read.
+all that it must not read; an attack that succeeds tells so by writing it in capitals.
 """
 
 import json
@@ -355,7 +355,7 @@ WRITES = tuple(
         f"writes_{name}",
         attack(
             f"open({where!r}, 'w').write('{CANARY}')\n"
-            f"raise SystemError('{CANARY}-written')"
+            f"raise SystemError('{CANARY}'.upper())"
         ),
     )
     for name, where in (
@@ -379,15 +379,15 @@ HUNTS = (
         reads(
             "[o for o in __import__('gc').get_objects()"
             " if type(o).__name__ in ('Exercise', 'Draw', 'Plan', 'Mark')]"
-            " and '" + CANARY + "-found'"
+            " and '" + CANARY + "'.upper()"
         ),
     ),
     Case(
         "hunts_in_frames",
         attend(
-            "f, seen = sys._getframe(), []\nwhile f:\n    seen.append(str(f.f_locals))\n"
-            "    f = f.f_back\nfound = 'draw' in str(seen) or 'seed' in str(seen)\n"
-            f"raise RuntimeError('{CANARY}-found' if found else 'nothing')",
+            "f, seen = sys._getframe(), []\nwhile f:\n    seen += f.f_locals\n"
+            "    f = f.f_back\nfound = {'draw', 'seed', 'answer', 'want'} & {*seen}\n"
+            f"raise RuntimeError('{CANARY}'.upper() if found else 'nothing')",
             "import sys",
         ),
     ),
@@ -395,7 +395,7 @@ HUNTS = (
         "traces_its_parent",
         attack(
             "import ctypes\nif ctypes.CDLL(None).ptrace(16, 1, 0, 0) == 0:\n"
-            f"    raise SystemError('{CANARY}-traced')"
+            f"    raise SystemError('{CANARY}'.upper())"
         ),
     ),
     Case(
@@ -416,12 +416,12 @@ HUNTS = (
         attack(
             "import ctypes\nlibc = ctypes.CDLL(None)\n"
             "if not all((libc.unshare(0x10000000), libc.mount(b'proc', b'/tmp', b'proc',"
-            f" 0, None))):\n    raise SystemError('{CANARY}-left')"
+            f" 0, None))):\n    raise SystemError('{CANARY}'.upper())"
         ),
     ),
     Case(
         "becomes_another_user",
-        attack(f"import os\nos.setuid(0)\nraise SystemError('{CANARY}-root')"),
+        attack(f"import os\nos.setuid(0)\nraise SystemError('{CANARY}'.upper())"),
     ),
     Case(
         "a_daemon",
@@ -616,7 +616,12 @@ def anonymous(c):
 
 
 HONEST_CASES = (
-    Case("ada", make=written(master()), points=ALL, looks=False),
+    Case(
+        "ada",
+        make=written(master() | {"own": f"{CANARY}-secret"}),
+        points=ALL,
+        looks=False,
+    ),
     Case("untouched", make=written(master("exercises")), points=0, looks=False),
     Case("copied_cells", make=written(changed(copied_after)), points=ALL, looks=False),
     Case(

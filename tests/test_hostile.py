@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from hostile import (
@@ -19,7 +20,6 @@ from hostile import (
     CANARY,
     HONEST_CASES,
     PLACES,
-    SCRIPT,
     cases,
     notebook,
     written,
@@ -87,6 +87,17 @@ def children():
     return found
 
 
+def left_running(mine):
+    """The processes below this one that are new and do not end by themselves."""
+    for _ in range(100):
+        while (orphans := children() - mine) and os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+        if not orphans:
+            break
+        time.sleep(0.1)
+    return orphans
+
+
 def faults_of(case, record, of):
     """In words, where a submission did not get what it should."""
     points = sum(m["of"] for m in record["marks"] if m["status"] == "right")
@@ -110,29 +121,28 @@ def test_every_hostile_notebook_gets_the_honest_grade(tmp_path, listening):
     for case in (*hostile, *HONEST_CASES):
         hand_in(case, folder)
     out.mkdir()
-    (out / "seed.txt").write_text(f"{CANARY}-seed")
-    (tmp_path / "private.py").write_text(f"# {CANARY}")
+    (out / "seed.txt").write_text(f"{CANARY}-secret")
+    (tmp_path / "private.py").write_text(f"# {CANARY}-secret")
     Visits.seen = 0
     places = folder, ROOT / "tfcourse", ROOT / "solutions"
     before, mine = [tree(place) for place in places], children()
     ctypes.CDLL(None).prctl(CHILD_SUBREAPER, 1, 0, 0, 0)
     run = grading(
         *(folder, "--chapter", "05", "--out", out, "--graders", 2, *LIMITS.split()),
-        SECRET_OF_THE_HOST=CANARY,
+        SECRET_OF_THE_HOST=f"{CANARY}-secret",
     )
     assert run.returncode == 0, run.stderr
     # nothing is left running, written, or found out
-    assert children() == mine
+    assert left_running(mine) == set()
     assert [tree(place) for place in places] == before
     assert Visits.seen == 0
     (out / "seed.txt").unlink()
     for path in out.rglob("*.*"):
-        told = path.read_text("utf-8").replace(SCRIPT, "").replace(f"/{CANARY}", "")
-        assert f"{CANARY}-" not in told, path
-        assert f"SECRET_OF_THE_HOST" not in told, path
+        told = path.read_text("utf-8")
+        for leak in (f"{CANARY}-secret", CANARY.upper(), "SECRET_OF_THE_HOST"):
+            assert leak not in told, path
         if path.suffix == ".html":
             assert "<script" not in told and "<img" not in told
-            assert SCRIPT not in path.read_text("utf-8")
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2 << 20  # KiB
     # and each has the honest grade
     records = {}

@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import resource
+import select
 import selectors
 import signal
 import sys
@@ -26,6 +27,7 @@ from tfcourse.grading.sandbox import NoSandbox
 from tfcourse.grading.submission import Submission
 
 GRADER_MEMORY = 4 << 30  # bytes, beside what it has from the start
+KINDNESS = 5  # seconds for a grader to end its sandbox
 GAVE_UP = "The check did not come to an end with this answer."
 BROKEN = "Reading this submission, or running its cells, stopped the grader twice."
 
@@ -104,7 +106,11 @@ class Grader:
         yield from map(json.loads, lines)
 
     def end(self) -> None:
-        """End it, and with it its sandbox."""
+        """End it, and with it its sandbox: kindly, where it is waiting for work."""
+        if self.job is None:
+            with suppress(OSError):
+                _write(self._orders, b"null\n")
+            select.select([self.events], [], [], KINDNESS)
         with suppress(OSError):
             os.kill(self.pid, signal.SIGKILL)
         with suppress(ChildProcessError):
@@ -132,6 +138,8 @@ def _grader(plan: Plan, place, orders: int, events: int) -> None:
         with open(orders, encoding="ascii") as lines:
             for line in lines:
                 order = json.loads(line)
+                if order is None:
+                    break
                 student, path = order.pop("student")
                 order["known"] = [Mark(**mark) for mark in order["known"]]
                 path = Path(os.fsdecode(bytes.fromhex(path)))

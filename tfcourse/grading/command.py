@@ -167,7 +167,8 @@ def grade_folder(plan: Plan, asked: argparse.Namespace, out: Path) -> str:
             f"--only names no exercise and no student: {', '.join(strange)}"
         )
     records = {n: r for n, r in report.kept(out).items() if n in names}
-    keys = {s.student: f"{s.digest()} {plan.key()}" for s in found}
+    key = plan.key()
+    keys = {s.student: f"{s.digest()} {key}" for s in found}
     todo = [j for s in found if (j := job(s, records, keys, set(asked.only), own))]
     progress = Progress(len(found), len(found) - len(todo))
     for record in batch.run(plan, todo, place(asked, plan), asked.graders):

@@ -42,16 +42,11 @@ class Submission:
         except OSError as error:
             what = "a link" if self.path.is_symlink() else error.strerror
             raise Unreadable(f"The file cannot be opened: {what}.") from None
-        with open(fd, "rb") as file:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode):
-                raise Unreadable("This is not a plain file.")
-            if found.st_size > LARGEST:
-                raise Unreadable(
-                    f"The file has {found.st_size >> 20} MB, and at most "
-                    f"{LARGEST >> 20} are read: clear the outputs, and save again."
-                )
-            return file.read(LARGEST + 1)
+        try:
+            _require_fair(os.fstat(fd))
+            return _whole(fd)
+        finally:
+            os.close(fd)
 
     def digest(self) -> str:
         """A hash of what was handed in, readable or not."""
@@ -59,6 +54,25 @@ class Submission:
             return hashlib.sha256(self.read()).hexdigest()
         except Unreadable as error:
             return hashlib.sha256(str(error).encode()).hexdigest()
+
+
+def _require_fair(found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise Unreadable("There is no notebook in this folder.")
+    if not stat.S_ISREG(found.st_mode):
+        raise Unreadable("This is not a plain file.")
+    if found.st_size > LARGEST:
+        raise Unreadable(
+            f"The file has {found.st_size >> 20} MB, and at most {LARGEST >> 20} are "
+            "read: clear the outputs, and save again."
+        )
+
+
+def _whole(fd: int) -> bytes:
+    parts = []
+    while part := os.read(fd, 1 << 20):
+        parts.append(part)
+    return b"".join(parts)
 
 
 def submissions(folder: Path, stem: str) -> list[Submission]:

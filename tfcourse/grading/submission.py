@@ -84,7 +84,7 @@ def submissions(folder: Path, stem: str) -> list[Submission]:
         is_folder = path.is_dir() and not path.is_symlink()
         if path.name.startswith(".") or not (is_folder or path.suffix == ".ipynb"):
             continue
-        name = shown(path.name if is_folder else path.stem)
+        name = shown(path.name.removesuffix(".ipynb"))
         while name in found:
             name += "~"
         notebooks = _notebooks(path) if is_folder else [path]

@@ -33,9 +33,13 @@ class Session:
         self.deaths = 0
 
     def run(self, step: Step) -> None:
-        """Run a cell; what it raises is noted, and the next may run all the same."""
+        """Run a cell; what it raises is noted, and the next may run all the same.
+
+        A cell after which the worker does not answer as it should will not be run again.
+        """
         try:
             kind, told = self._asked(("run", (step.name, step.source)), step.name)
+            self._asked(("echo", (step.name,)), step.name)
         except Finding as found:
             self._note(f"{step.name}: {found.says}")
         else:

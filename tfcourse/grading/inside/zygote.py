@@ -108,6 +108,7 @@ def work(pipe: int, settings: dict) -> None:
         )
         confine.give_up_privileges(settings["user"])
         confine.forbid_calls()
+        os.register_at_fork(after_in_child=lambda: os.close(pipe))  # one speaks
         serve(pipe, pipe)
         status = 0
     finally:

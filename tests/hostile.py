@@ -20,6 +20,10 @@ def window_mask(t, s, window):
     ago = torch.arange(s - t, s)[:, None] - torch.arange(s)
     return (ago >= 0) & (ago < window)
 """
+MASK_BY_A_HELPER = """\
+def window_mask(t, s, window):
+    return (ago(t, s) >= 0) & (ago(t, s) < window)
+"""
 FRAME = """\
 import glob, os, struct
 def frames(value):
@@ -720,8 +724,7 @@ HONEST_CASES = (
                     START,
                     "def ago(t, s): return torch.arange(s-t, s)[:, None]-torch.arange(s)",
                     (
-                        "def window_mask(t, s, window):\n"
-                        "    return (ago(t, s) >= 0) & (ago(t, s) < window)",
+                        MASK_BY_A_HELPER,
                         "05-3",
                     ),
                     'check("05-3")',

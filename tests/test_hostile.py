@@ -108,9 +108,9 @@ def faults_of(case, record, of):
         yield f"{case.name}: a look is needed: {record['look']}, not {case.looks}"
     if sum(m["of"] for m in record["marks"]) != of:
         yield f"{case.name}: another total"
-    if case.name.removeprefix("reads_") in CLOSED and case.name.startswith("reads_"):
-        if not any("Error" in note for note in record["notes"]):
-            yield f"{case.name}: it was read: {record['notes']}"
+    closed = case.name in {f"reads_{name}" for name in CLOSED}
+    if closed and not any("Error" in note for note in record["notes"]):
+        yield f"{case.name}: it was read: {record['notes']}"
 
 
 def test_every_hostile_notebook_gets_the_honest_grade(tmp_path, listening):

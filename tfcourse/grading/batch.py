@@ -27,6 +27,7 @@ from tfcourse.grading.sandbox import NoSandbox
 from tfcourse.grading.submission import Submission
 
 GRADER_MEMORY = 4 << 30  # bytes, beside what it has from the start
+LOOK = 1.0  # seconds to wait for news
 KINDNESS = 5  # seconds for a grader to end its sandbox
 GAVE_UP = "The check did not come to an end with this answer."
 BROKEN = "Reading this submission, or running its cells, stopped the grader twice."
@@ -85,12 +86,12 @@ class Grader:
             _grader(self._plan, self._place, orders, events)
         os.close(orders)
         os.close(events)
-        self._heard, self.deadline = b"", float("inf")
+        self._heard, self.left = b"", 0.0
 
     def give(self, job: Job) -> None:
         """Let it grade this."""
         self.job = job
-        self.deadline = time.monotonic() + 1.5 * self._plan.limits.submission + 180
+        self.left = 1.5 * self._plan.limits.submission + 180  # seconds for all of it
         student = job.submission.student, os.fsencode(job.submission.path).hex()
         known = [vars(mark) for mark in job.known]
         order = {"student": student, "known": known, "given_up": job.given_up}
@@ -195,12 +196,15 @@ def run(
 
 def _round(plan: Plan, team: list, selector, waiting: deque) -> Iterator[Record]:
     """Hear who has something to tell; replace who is gone or takes too long."""
-    ready = {key.data for key, _ in selector.select(timeout=1.0)}
+    start = time.monotonic()
+    ready = {key.data for key, _ in selector.select(timeout=LOOK)}
+    passed = min(time.monotonic() - start, 2 * LOOK)  # more, if the machine slept
     for grader in team:
         job, record = grader.job, None
+        grader.left -= passed
         if job is None:
             continue
-        gone = time.monotonic() > grader.deadline
+        gone = grader.left < 0
         if grader in ready and not gone:
             try:
                 for event in grader.hear():

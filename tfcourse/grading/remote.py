@@ -1,11 +1,9 @@
 """The grader's end of the pipe: a notebook in another process, and its hard ends."""
 
-import time
-
 from torch import Tensor
 
 from tfcourse.checks import Finding, Mistake
-from tfcourse.grading.inside.wire import WireError
+from tfcourse.grading.inside.wire import Patience, WireError
 from tfcourse.grading.sandbox import Limits
 from tfcourse.grading.submission import Step
 
@@ -26,7 +24,7 @@ class Session:
 
     def __init__(self, place, limits: Limits, fresh: int = 8):
         self._place, self._limits, self._fresh = place, limits, fresh
-        self._deadline = time.monotonic() + limits.submission
+        self._left = limits.submission
         self._ran: list[Step] = []
         self._worker = None
         self.notes: list[str] = []  # what the cells raised, and what befell a worker
@@ -62,13 +60,12 @@ class Session:
 
     def _asked(self, request: tuple, what: str) -> tuple[str, object]:
         seconds = self._limits.cell if request[0] == "run" else self._limits.call
-        left = self._deadline - time.monotonic()
-        if left <= 0:
+        if self._left <= 0:
             self.close()
             raise Finding("error", OVER)
         try:
             self._work()
-            return _checked(self._worker.ask(request, min(seconds, left)))
+            return self._heard(request, min(seconds, self._left))
         except TimeoutError:
             self.close()
             raise Finding("error", f"{what} took longer than {seconds:g} s.") from None
@@ -78,6 +75,13 @@ class Session:
         except WireError as error:
             self.close()
             raise Finding("error", f"What came back was {error}.") from None
+
+    def _heard(self, request: tuple, seconds: float) -> tuple[str, object]:
+        patience = Patience(seconds)
+        try:
+            return _checked(self._worker.ask(request, patience))
+        finally:
+            self._left -= seconds - patience.left
 
     def _work(self) -> None:
         """See to it that there is a worker, with all that had run in it."""

@@ -63,12 +63,11 @@ class Connection:
         for fd in (reads, writes):
             os.set_blocking(fd, False)
 
-    def ask(self, request: tuple, seconds: float) -> tuple:
+    def ask(self, request: tuple, patience: wire.Patience) -> tuple:
         """The worker's answer; TimeoutError, EOFError, OSError or WireError without."""
-        deadline = time.monotonic() + seconds
         token = secrets.token_hex(8)  # an answer that came before its question has none
-        wire.send(self._writes, wire.pack((token, *request)), deadline)
-        match wire.receive(self._reads, deadline):
+        wire.send(self._writes, wire.pack((token, *request)), patience)
+        match wire.receive(self._reads, patience):
             case (str(same), *answer) if same == token:
                 return tuple(answer)
         raise wire.WireError("no answer to what was asked")
@@ -190,10 +189,10 @@ class Sandbox:
         atexit.register(self.close)
         user = UNPRIVILEGED + os.getpid() % 100_000 if root else None
         first = wire.pack(settings(*self._settings, user))
-        deadline = time.monotonic() + STARTING
+        patience = wire.Patience(STARTING)
         try:
-            wire.send(self._control.fileno(), first, deadline)
-            told = wire.receive(self._control.fileno(), deadline)
+            wire.send(self._control.fileno(), first, patience)
+            told = wire.receive(self._control.fileno(), patience)
         except (OSError, EOFError, wire.WireError) as error:
             told = f"{type(error).__name__}: {error}"
         if told != "ready":
@@ -285,7 +284,7 @@ class Container:
         made = Connection(reads, writes, lambda: self._remove(name, process))
         first = settings(self._limits, self._chapters, None)
         try:
-            (told,) = made.ask(("start", first), STARTING)
+            (told,) = made.ask(("start", first), wire.Patience(STARTING))
         except (OSError, EOFError, wire.WireError) as error:
             told = error
         if told != "ready":

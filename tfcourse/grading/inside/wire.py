@@ -31,6 +31,23 @@ DTYPES = {
 }
 
 
+class Patience:
+    """Seconds left to wait; a machine that sleeps meanwhile is charged for one look."""
+
+    LOOK = 0.5
+
+    def __init__(self, seconds: float):
+        self.left = seconds
+
+    def spent_on(self, poll) -> bool:
+        """One look of at most LOOK seconds: whether something was ready."""
+        start = time.monotonic()
+        look = min(self.LOOK, max(self.left, 0))
+        ready = poll.poll(math.ceil(look * 1000))
+        self.left -= min(time.monotonic() - start, 2 * self.LOOK)
+        return bool(ready)
+
+
 class WireError(Exception):
     """What came over the pipe is not a message."""
 
@@ -120,29 +137,29 @@ def _decode_tensor(tree: dict, blobs: list[bytes]) -> Tensor:
     return torch.frombuffer(bytearray(body), dtype=dtype).reshape(shape)
 
 
-def send(fd: int, message: bytes, deadline: float | None = None) -> None:
-    """Write a message whole; TimeoutError at the deadline (of time.monotonic)."""
+def send(fd: int, message: bytes, patience: Patience | None = None) -> None:
+    """Write a message whole; TimeoutError where patience ends first."""
     left = memoryview(message)
     while left:
-        _wait(fd, True, deadline)
+        _wait(fd, True, patience)
         try:
             left = left[os.write(fd, left[:65536]) :]
         except BlockingIOError:
             pass
 
 
-def receive(fd: int, deadline: float | None = None) -> object:
+def receive(fd: int, patience: Patience | None = None) -> object:
     """The value of the next message; EOFError where the other side has ended."""
-    length, size = HEAD.unpack(_read(fd, HEAD.size, deadline))
+    length, size = HEAD.unpack(_read(fd, HEAD.size, patience))
     if length > LONGEST_TEXT or size > MOST_BYTES:
         raise WireError("a message that is too large")
-    return unpack(_read(fd, length, deadline), _read(fd, size, deadline))
+    return unpack(_read(fd, length, patience), _read(fd, size, patience))
 
 
-def _read(fd: int, count: int, deadline: float | None) -> bytes:
+def _read(fd: int, count: int, patience: Patience | None) -> bytes:
     got = bytearray()
     while len(got) < count:
-        _wait(fd, False, deadline)
+        _wait(fd, False, patience)
         part = os.read(fd, min(1 << 20, count - len(got)))
         if not part:
             raise EOFError("the other side has ended")
@@ -150,10 +167,12 @@ def _read(fd: int, count: int, deadline: float | None) -> bytes:
     return bytes(got)
 
 
-def _wait(fd: int, to_write: bool, deadline: float | None) -> None:
+def _wait(fd: int, to_write: bool, patience: Patience | None) -> None:
     """Until the pipe is ready; poll, as select knows no descriptor above 1023."""
     poll = select.poll()
     poll.register(fd, select.POLLOUT if to_write else select.POLLIN)
-    left = None if deadline is None else max(0.0, deadline - time.monotonic())
-    if not poll.poll(left if left is None else math.ceil(left * 1000)):
-        raise TimeoutError("nothing came in time")
+    if patience is None:
+        poll.poll()
+    while patience is not None and not patience.spent_on(poll):
+        if patience.left <= 0:
+            raise TimeoutError("nothing came in time")

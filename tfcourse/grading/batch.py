@@ -239,6 +239,9 @@ def _broken(plan: Plan, job: Job) -> Record:
 
 
 def _flagged(record: Record) -> Record:
+    """With a word on each exercise that was given up."""
+    if record.look == (BROKEN,):
+        return record
     given_up = [m.id for m in record.marks if m.says == GAVE_UP]
     told = tuple(f"{id}: {GAVE_UP}" for id in dict.fromkeys(given_up))
     return replace(record, look=tuple(dict.fromkeys(record.look + told)))

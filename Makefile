@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN = $(VENV)/bin/python -m
 READY = $(VENV)/.ready
 
-.PHONY: setup book test lab weave execute exercises clean
+.PHONY: setup book test lab weave execute exercises grade clean
 
 setup: $(READY)
 
@@ -34,6 +34,9 @@ execute: setup
 
 exercises: setup
 	$(RUN) tools.make_exercises
+
+grade: setup
+	@$(RUN) tfcourse.grading "$(SUBMISSIONS)" --chapter "$(CHAPTER)" $(OPTIONS)
 
 clean:
 	rm -rf _build

@@ -425,7 +425,7 @@ def run(*arguments):
 
 
 def test_shared_out_interrupted_and_merged_it_is_the_same(
-    folder, tmp_path, monkeypatch
+    folder, tmp_path, monkeypatch, bubblewrap
 ):
     seed = tmp_path / "seed"
     seed.write_text(SECRET)
@@ -457,7 +457,7 @@ def test_shared_out_interrupted_and_merged_it_is_the_same(
     assert run("--merge", *parts, "--out", tmp_path / "x", "--seed-file", seed) == 1
 
 
-def test_only_what_is_asked_for_is_graded_again(folder, tmp_path):
+def test_only_what_is_asked_for_is_graded_again(folder, tmp_path, bubblewrap):
     for name in ("bob", "cy", "eve", "fay"):
         (folder / f"{name}.ipynb").unlink()
     out = tmp_path / "out"
@@ -610,7 +610,7 @@ def test_a_shard_is_a_part():
 
 
 @pytest.fixture(scope="module")
-def sandbox():
+def sandbox(bubblewrap):
     place = Sandbox(Limits(call=120, cell=300, submission=900))
     yield place
     place.close()

@@ -113,7 +113,7 @@ def faults_of(case, record, of):
         yield f"{case.name}: it was read: {record['notes']}"
 
 
-def test_every_hostile_notebook_gets_the_honest_grade(tmp_path, listening):
+def test_every_hostile_notebook_gets_the_honest_grade(tmp_path, listening, bubblewrap):
     folder, out = tmp_path / "submissions", tmp_path / "out"
     folder.mkdir()
     hostile = list(cases(folder, out, listening))

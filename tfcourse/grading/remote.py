@@ -4,7 +4,8 @@ from torch import Tensor
 
 from tfcourse.checks import Finding, Mistake
 from tfcourse.grading.inside.wire import Patience, WireError
-from tfcourse.grading.sandbox import Limits
+from tfcourse.grading.inside.zygote import NO_WORKER
+from tfcourse.grading.sandbox import Limits, NoSandbox
 from tfcourse.grading.submission import Step
 
 STATUSES = ("wrong", "unwritten", "missing", "error")
@@ -70,7 +71,10 @@ class Session:
             self.close()
             raise Finding("error", f"{what} took longer than {seconds:g} s.") from None
         except (EOFError, OSError) as error:
-            why = ENDS.get(self.close(), "It ended the Python process")
+            ended = self.close()
+            if ended.startswith(NO_WORKER):
+                raise NoSandbox(ended) from None
+            why = ENDS.get(ended, "It ended the Python process")
             raise Finding("error", f"{why} ({type(error).__name__}).") from None
         except WireError as error:
             self.close()

@@ -109,7 +109,7 @@ def command(root: bool) -> list[str]:
         *("--die-with-parent", "--new-session", "--clearenv"),
         *(x for pair in environment().items() for x in ("--setenv", *pair)),
         *("--tmpfs", "/tmp", *_files(), "--proc", "/proc", "--dev", "/dev"),
-        *("--remount-ro", "/", "--chdir", "/tmp", "--"),
+        *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--"),
         *(os.path.abspath(sys.executable), "-P", "-s"),
         *("-m", "tfcourse.grading.inside.zygote"),
     ]
@@ -118,7 +118,7 @@ def command(root: bool) -> list[str]:
 def environment() -> dict[str, str]:
     """All that answers see of it."""
     return {
-        "PYTHONPATH": "/course",
+        "PYTHONPATH": os.pathsep.join(("/course", *_packages())),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
         "HOME": "/tmp",
@@ -131,6 +131,11 @@ def environment() -> dict[str, str]:
     }
 
 
+def _packages() -> list[str]:
+    """Where packages are installed: with Python, or by a user for himself."""
+    return [p for p in sys.path if Path(p).name in ("site-packages", "dist-packages")]
+
+
 def _files() -> list[str]:
     """Arguments that bind what answers may read."""
     binds = {p: p for p in ("/usr/lib", "/usr/lib64", "/usr/local/lib")}
@@ -138,6 +143,10 @@ def _files() -> list[str]:
     for prefix in map(os.path.realpath, (sys.base_prefix, sys.prefix)):
         where = "/usr/bin" if prefix == "/usr" else prefix
         binds[where] = where
+    apart = [
+        p for p in _packages() if not any(Path(p).is_relative_to(b) for b in binds)
+    ]
+    binds |= {p: p for p in apart}
     links = []
     for place in ("/lib", "/lib64", "/bin"):
         if os.path.islink(place):
@@ -159,8 +168,8 @@ def _masks() -> list[str]:
     """Arguments that hide an installed copy of the course, which has the checks in it."""
     copies = [
         str(place / "tfcourse")
-        for place in map(Path, sys.path)
-        if place.is_relative_to(sys.prefix) and (place / "tfcourse").is_dir()
+        for place in map(Path, _packages())
+        if (place / "tfcourse").is_dir()
     ]
     return [x for c in copies for x in ("--tmpfs", c, "--remount-ro", c)]
 
@@ -194,16 +203,29 @@ class Sandbox:
             told = wire.receive(self._control.fileno(), patience)
         except (OSError, EOFError, wire.WireError) as error:
             told = f"{type(error).__name__}: {error}"
+        if told == "ready":
+            told = self._tried()
         if told != "ready":
             self._process.kill()
             said = self._process.stderr.read().decode("utf-8", "replace").split("\n")
             problem = f"it does not start ({' '.join(said)[-300:].strip() or told})"
             raise NoSandbox(INSTALL.format(problem=problem))
 
+    def _tried(self) -> str:
+        """Whether a worker answers, or why not."""
+        worker, answer = self._fork(), None
+        with suppress(OSError, EOFError, wire.WireError):
+            answer = worker.ask(("echo", ("ready",)), wire.Patience(STARTING))
+        why = worker.close()
+        return "ready" if answer == ("value", "ready") else why
+
     def worker(self) -> Connection:
         """A fresh worker that has seen no submission."""
         if self._process is None or self._process.poll() is not None:
             self.start()
+        return self._fork()
+
+    def _fork(self) -> Connection:
         mine, theirs = socket.socketpair()
         leash, other = socket.socketpair()
         with theirs, other:

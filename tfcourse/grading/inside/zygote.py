@@ -19,6 +19,7 @@ from contextlib import suppress
 from tfcourse.grading.inside import confine, wire
 from tfcourse.grading.inside.worker import go_silent, serve
 
+NO_WORKER = "there is no worker: "
 LOOK = 0.02  # seconds between two looks at what the worker's processes hold
 
 
@@ -82,20 +83,29 @@ def become_a_worker(pipe: int, leash: int, settings: dict) -> None:
         confine.fresh_files(settings["disk"])
         worker = os.fork()
         if worker == 0:
-            os.close(leash)
-            work(pipe, settings)
+            work(pipe, leash, settings)
         os.close(pipe)
         watch(worker, leash, settings)
     except BaseException as error:  # noqa: BLE001 - nothing may get past here
-        with suppress(OSError):
-            os.write(leash, f"sandbox: {type(error).__name__}: {error}".encode()[:500])
+        complain(leash, error)
     os._exit(1)
 
 
-def work(pipe: int, settings: dict) -> None:
+def work(pipe: int, leash: int, settings: dict) -> None:
     """Give up all rights, and run the learner's cells."""
-    status = 1
+    give_up_rights(leash, settings)
+    os.close(leash)
+    os.register_at_fork(after_in_child=lambda: os.close(pipe))  # one speaks
     try:
+        serve(pipe, pipe)
+    finally:
+        os._exit(0)
+
+
+def give_up_rights(leash: int, settings: dict) -> None:
+    """All of them; or tell why not, and end."""
+    try:
+        confine.prctl(confine.DUMPABLE, 1)  # its own /proc/self is its own again
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # if memory runs out, this goes first
         os.setsid()
@@ -108,11 +118,15 @@ def work(pipe: int, settings: dict) -> None:
         )
         confine.give_up_privileges(settings["user"])
         confine.forbid_calls()
-        os.register_at_fork(after_in_child=lambda: os.close(pipe))  # one speaks
-        serve(pipe, pipe)
-        status = 0
-    finally:
-        os._exit(status)
+    except BaseException as error:  # noqa: BLE001 - no cell may run then
+        complain(leash, error)
+        os._exit(1)
+
+
+def complain(leash: int, error: BaseException) -> None:
+    """Tell the grader that there is no worker, and why."""
+    with suppress(OSError):
+        os.write(leash, f"{NO_WORKER}{type(error).__name__}: {error}\n".encode()[:500])
 
 
 def watch(worker: int, leash: int, settings: dict) -> None:

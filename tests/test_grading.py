@@ -631,14 +631,18 @@ def test_solutions_get_full_marks_and_untouched_exercises_none(chapter, sandbox)
 @pytest.mark.parametrize("chapter", WRITTEN, ids=lambda c: c.stem)
 def test_the_published_answers_get_their_own_reply(chapter):
     """Right and wrong ones, through the pipe's encoding, on inputs from the secret."""
-    own = Plan.of(chapter, SECRET, draws=1)
+    own = Plan.of(chapter, SECRET)
     exercises = {e.id: e for e in own.exercises}
     proofs = load(answers_file(chapter, ROOT))
     assert len(proofs) > 15
     for proof in proofs:
         exercise = exercises[proof.id]
         session = Session(Here(proof.answer()), Limits())
-        (seed,) = own.seeds("ada", exercise)
-        verdict = exercise.judge(Remote(session), seed)
-        assert (verdict.status == "right") == (proof.kind == "right"), (proof, verdict)
-        assert proof.says in verdict.text, (str(proof), verdict)
+        told = []
+        for seed in own.seeds("ada", exercise):
+            told.append(exercise.judge(Remote(session), seed))
+            right = told[-1].status == "right"
+            assert right == (proof.kind == "right"), (str(proof), told)
+            if proof.says in told[-1].text:
+                break  # another draw may show another mistake of the same answer first
+        assert proof.says in told[-1].text, (str(proof), told)

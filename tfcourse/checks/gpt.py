@@ -474,7 +474,9 @@ def _(answer, draw):
                 if _apart(want, known):
                     differs(got, known, says=says, rtol=1e-5, atol=1e-12)
             says = "The mean gradient, clipped as a whole, then AdamW on each piece."
-            close(got, want, says=says, rtol=1e-5, atol=1e-12)
+            # PyTorch clips by max_norm / (norm + 1e-6): a step of lr differs by so much
+            close(got[0], want[0], says=says, rtol=1e-5, atol=1e-5 * lr)
+            close(got[1:], want[1:], says=says, rtol=1e-5, atol=1e-12)
             weights, moments = want[0], list(zip(*want[1:], strict=True))
     return (
         "As `torch.optim.AdamW` on the whole vector, for four steps and three processes, "

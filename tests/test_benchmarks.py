@@ -22,6 +22,7 @@ ENCODED = 1.5  # megabytes in a second of processor time
 HELD = 16  # megabytes, while a long text streams by
 DECODED = {"small": 1.5, "larger": 1.2}  # theirs / ours, by size
 FLAT = 1.2  # a step after 512 tokens, beside one after 64
+SMALL = 0.27  # of the bytes of float32: a layer in eight bits
 TOGETHER = 3.0  # tokens a second of eight texts, beside one
 
 
@@ -29,7 +30,7 @@ TOGETHER = 3.0  # tokens a second of eight texts, beside one
 def fresh():
     """The lines of a short run of each benchmark on this machine, now."""
     found = {}
-    for module in (*BENCHMARKS, "decode"):
+    for module in (*BENCHMARKS, "decode", "quantization"):
         command = [sys.executable, "-m", f"benchmarks.{module}", "--smoke"]
         done = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, check=False
@@ -103,3 +104,35 @@ def test_a_step_is_as_long_after_many_tokens_and_texts_share_it(which, fresh):
     _, found = decoded(which, fresh)
     assert 0 < found["long_over_short"] <= FLAT / NOISE
     assert found["batched_over_one"] >= NOISE * TOGETHER
+
+
+def quantized(which, fresh):
+    """The results of the benchmark of quantization: its rows, and bytes by layer."""
+    if which == "fresh":
+        return fresh["quantization"][:-1], fresh["quantization"][-1]
+    stored = stored_results("14_quantization_speed")
+    return stored["rows"], stored["memory"]
+
+
+@pytest.mark.parametrize("which", ["published", "fresh"])
+def test_layers_in_eight_bits_are_no_slower_than_torchao_s_and_no_worse(which, fresh):
+    rows, _ = quantized(which, fresh)
+    both = [row for row in rows if row["eight_bits"] == "weights and activations"]
+    theirs = [r for r in both if r["batch"] == 8 and r["against"] == "torchao"]
+    assert [(row["n_in"], row["n_out"]) for row in theirs] == [
+        (1024, 4096),
+        (4096, 1024),
+    ]
+    for row in theirs:
+        assert row["ratio"] >= (GOAL if which == "published" else NOISE * GOAL)
+    for row in (row for row in rows if row["batch"] == 8):
+        assert 0 < row["error_ours"] < 1.05 * row["error_torchao"] < 0.02
+
+
+@pytest.mark.parametrize("which", ["published", "fresh"])
+def test_layers_in_eight_bits_hold_a_quarter(which, fresh):
+    _, memory = quantized(which, fresh)
+    for kind in ("weights", "weights and activations"):
+        ours = memory[f"ours: {kind}"]
+        assert ours < SMALL * memory["float32"]
+        assert ours < 1.01 * memory[f"torchao: {kind}"]

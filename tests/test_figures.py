@@ -20,10 +20,12 @@ from tfcourse.notebook.figures import (
     bars,
     boxes,
     heatmap,
+    histograms,
     landscapes,
     lines,
     maps,
     matrices,
+    number_lines,
     panels,
     patches,
     plane,
@@ -49,6 +51,8 @@ EXAMPLES = {
     "landscapes": lambda: landscapes(BOWLS, xlabel="x", ylabel="y"),
     "plane": lambda: plane({"noun": [("dog", 1, 2), ("cat", 2, 1)]}, **NAMES),
     "unrolled": lambda: unrolled(["one", "two"]),
+    "histograms": lambda: histograms({"4 bits": ([0, 1, 1.5], [0, 1])}, xlabel="x"),
+    "number_lines": lambda: number_lines({"trits": [-1, 0, 1]}, xlabel="value"),
 }
 every_example = pytest.mark.parametrize("name", EXAMPLES)
 
@@ -596,3 +600,32 @@ def test_a_plane_names_its_points_and_draws_its_arrows():
 def test_plane_refuses_what_cannot_be_drawn(kinds, options, says):
     with pytest.raises(ValueError, match=says):
         plane(kinds, **NAMES, **options)
+
+
+# Number lines and histograms
+
+
+def test_a_histogram_counts_every_value_and_draws_every_level():
+    values = np.linspace(-1, 1, 500)
+    figure = histograms({"a": (values, [-1, 0, 1]), "b": (values[:9], [0])}, xlabel="x")
+    first, second = figure.axes
+    assert sum(first.patches[0].get_data().values) == 500
+    assert [len(axes.collections[0].get_segments()) for axes in (first, second)] == [
+        3,
+        1,
+    ]
+    with pytest.raises(ValueError, match="1 to 4"):
+        histograms({}, xlabel="x")
+    with pytest.raises(ValueError, match="not finite"):
+        histograms({"a": ([math.nan], [0])}, xlabel="x")
+
+
+def test_number_lines_have_a_tick_for_each_number_in_the_order_given():
+    figure = number_lines({"b": [0, 1, 2], "a": [5]}, xlabel="value")
+    axes = figure.axes[0]
+    assert tick_labels(axes.yaxis) == ["b", "a"]
+    assert [len(c.get_segments()) for c in axes.collections] == [3, 1]
+    with pytest.raises(ValueError, match="at least one"):
+        number_lines({}, xlabel="value")
+    with pytest.raises(ValueError, match="empty"):
+        number_lines({"a": []}, xlabel="value")

@@ -224,7 +224,10 @@ def test_what_a_config_leaves_open_is_filled_in():
         ({"context_length": True}, "context_length must be a whole number"),
         ({"n_heads": 5}, "got d_model=24, n_heads=5"),
         ({"n_kv_heads": 2}, "got n_heads=3, n_kv_heads=2"),
-        ({"n_heads": 8, "position": "rotary"}, "the width of a head=3"),
+        (
+            {"n_heads": 8, "position": "rotary"},
+            "d_head must be even; got d_head=3, d_model=24",
+        ),
         ({"dropout": 1.0}, "got 1.0"),
         ({"activation": "sigmoid"}, "got 'sigmoid'"),
         ({"norm": "batch"}, "got 'batch'"),

@@ -24,7 +24,7 @@ from tfcourse.kv_cache import (
     WindowCache,
     Work,
     accept,
-    block_key,
+    block_name,
     bytes_per_token,
     caches_for,
     latent_bytes_per_token,
@@ -398,13 +398,15 @@ def test_free_blocks_are_found_again_until_they_are_taken():
     n = len(again.ids) - again.length
     b.release()
     close(read_texts(model, [again], [n])[0], full(model)[0, -1], atol=1e-9)
-    assert set(pool.known.values()) == set(pool.key_of)
+    assert set(pool.known.values()) == set(pool.name_of)
 
 
 def test_a_key_depends_on_everything_before():
-    assert block_key(b"", [1, 2]) != block_key(b"x", [1, 2]) != block_key(b"x", [2, 1])
-    assert block_key(b"", [1, 2]) == block_key(b"", [1, 2])
-    assert block_key(b"", [-1]) != block_key(b"", [-2])  # hash() says they are equal
+    assert (
+        block_name(b"", [1, 2]) != block_name(b"x", [1, 2]) != block_name(b"x", [2, 1])
+    )
+    assert block_name(b"", [1, 2]) == block_name(b"", [1, 2])
+    assert block_name(b"", [-1]) != block_name(b"", [-2])  # hash() says they are equal
 
 
 def test_too_few_blocks_are_refused_before_anything_is_taken():

@@ -27,10 +27,18 @@ from tfcourse.kv_cache import (
     reading_work,
 )
 from tfcourse.position import Rotary, sinusoids
+from tfcourse.quantization import quantize
 from tfcourse.training import Recipe, warmup_cosine
+from tfcourse.vector_quantization import (
+    TurboQuant,
+    expected_distortion,
+    random_rotation,
+    sphere_codebook,
+)
 from tfcourse.widgets import (
     SHAPES,
     AttentionPlayground,
+    BitsAndGroups,
     BlockTraveller,
     CacheFilling,
     ClockHands,
@@ -42,6 +50,7 @@ from tfcourse.widgets import (
     MergeStepper,
     NextToken,
     RotaryScore,
+    RotateAndQuantize,
     ServingCalculator,
     SoftLookup,
     SoftmaxTemperature,
@@ -965,3 +974,141 @@ def test_the_bars_are_the_times_of_a_step_in_milliseconds():
     times = [*found["reading"], found["computing"]]
     np.testing.assert_allclose(drawn(figure), 1000 * np.array(times))
     assert 0.014 < found["seconds"] < 0.016
+
+
+@pytest.mark.parametrize("outlier", [False, True])
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("group", [0, 256, 64, 8])
+def test_bits_and_groups_are_those_of_the_package(group, symmetric, outlier):
+    settings = {"group": group, "symmetric": symmetric, "outlier": outlier}
+    for bits in range(2 if symmetric else 1, 9):
+        for clip in (1.0, 0.65):
+            figure = BitsAndGroups(bits=bits, clip=clip, **settings)
+            matrix = torch.from_numpy(figure.matrix())
+            per = group or "tensor"
+            given = quantize(matrix, bits, per=per, symmetric=symmetric, clip=clip)
+            back = given.dequantize()
+            np.testing.assert_array_equal(figure.restored(), back)
+            error, n_bytes = figure.measure()
+            assert n_bytes == given.n_bytes
+            expected = ((matrix - back).norm() / matrix.norm()).item()
+            assert error == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_weights_are_the_stored_ones_and_the_outlier_is_planted():
+    model, _ = stored_gpt("11_code")
+    weights = model.stack.blocks[0].attention.module.qkv.linear.weight
+    figure = BitsAndGroups()
+    np.testing.assert_array_equal(figure.matrix(), weights[::12].detach())
+    again = BitsAndGroups(weights[::12], bits=3)
+    assert (again.weights, again.columns, again.bits) == (figure.weights, 256, 3)
+    changed = BitsAndGroups(outlier=True).matrix()
+    (row,), (column,) = np.nonzero(changed != figure.matrix())
+    assert (row, column) == (32, 0)  # the first of the row that is looked at
+    assert changed[row, column] == 4 * abs(figure.matrix()).max()
+    assert row == figure.row
+
+
+def test_the_still_picture_has_the_curves_of_the_groupings():
+    figure = BitsAndGroups(group=32)
+    curves = [line.get_xydata() for line in figure.still().axes[0].lines]
+    assert [len(curve) for curve in curves] == [7, 7, 7, 1]
+    error, n_bytes = figure.measure()
+    np.testing.assert_allclose(curves[3], [[4.5, error]])  # as the course counts it
+    np.testing.assert_array_equal(curves[2][2], curves[3][0])
+    assert n_bytes * 8 == 4.5 * 64 * 256
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"bits": 1}, "one bit has no symmetric grid"),
+        ({"group": 60}, "group must divide columns; got 60, 256"),
+        ({"row": 64}, "row must be from 0 to 63; got 64"),
+        ({"matrix": torch.ones(3)}, r"a matrix of finite .*; got shape \(3,\)"),
+        ({"matrix": torch.full((2, 2), torch.nan)}, r"got shape \(2, 2\)"),
+    ],
+)
+def test_bits_and_groups_that_cannot_be_are_refused(given, words):
+    with pytest.raises(ValueError, match=words):
+        BitsAndGroups(**given).still()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4])
+def test_the_codebooks_are_those_of_the_package(bits):
+    figure = RotateAndQuantize(bits=bits)
+    for d in (16, 128):
+        expected = sphere_codebook(d, bits)
+        np.testing.assert_allclose(figure.codebook(d), expected, atol=2e-6)
+    angles = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
+    values, x = figure.codebook(2), np.cos(angles)  # the first coordinate, in the plane
+    codes = abs(x[:, None] - values).argmin(axis=1)
+    means = [x[codes == code].mean() for code in range(2**bits)]
+    np.testing.assert_allclose(values, means, atol=2e-4)  # each the mean of its own
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("d", [16, 128])
+def test_random_turns_err_as_random_rotations_do(d, bits):
+    figure = RotateAndQuantize(bits=bits, angle=20)
+    errors = figure.errors(d)
+    assert errors.shape == (1000,) and (np.diff(errors) >= 0).all()
+    noise = errors.std() / 1000**0.5
+    assert abs(errors.mean() - expected_distortion(d, bits)) < 4 * noise
+    x = torch.from_numpy(figure.vector(d)).float()
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(200):
+        codec = TurboQuant(random_rotation(d, generator), bits)
+        found.append(((codec.decode(codec.encode(x)) - x) ** 2).sum().item())
+    assert abs(np.mean(found) - errors.mean()) < 4 * noise * 5**0.5
+    np.testing.assert_allclose(np.median(found), np.median(errors), rtol=0.06)
+
+
+@pytest.mark.parametrize("angle", [0, 30, 135])
+@pytest.mark.parametrize("d", [2, 16, 128])
+def test_a_vector_that_is_not_turned_is_quantized_as_the_package_does(d, angle):
+    figure = RotateAndQuantize(angle=angle)
+    x = torch.from_numpy(figure.vector(d))
+    assert x.norm() == pytest.approx(1)
+    assert x[0] == pytest.approx(np.cos(np.radians(angle)), abs=1e-12)
+    if d > 2:
+        codec = TurboQuant(torch.eye(d), 2)
+        back = codec.decode(codec.encode(x))
+        error = figure.error(x.numpy())
+        assert error == pytest.approx(((back - x) ** 2).sum().item(), abs=1e-3)
+    for figure.bits in (1, 2, 4):
+        back = quantize(x, figure.bits, per="tensor", symmetric=False).dequantize()
+        expected = ((back - x) ** 2).sum().item()
+        assert figure.own_grid_error(d) == pytest.approx(expected, abs=2e-3)
+
+
+def test_turning_helps_vectors_with_an_outlier_the_more_dimensions_there_are():
+    figure = RotateAndQuantize()
+    spread = []
+    for d in (2, 16, 128):
+        errors = figure.errors(d)
+        spread.append(errors.std() / errors.mean())
+    assert spread[0] > 1.5 * spread[1]
+    assert spread[1] / spread[2] == pytest.approx((128 / 16) ** 0.5, rel=0.15)
+    assert figure.errors(128).max() < min(
+        figure.error(figure.vector(128)), figure.own_grid_error(128)
+    )
+    panels = figure.still().axes
+    assert [panel.get_title("left") for panel in panels] == [
+        "2 coordinates",
+        "16 coordinates",
+        "128 coordinates",
+    ]
+    shown = panels[1].lines[0].get_ydata()
+    np.testing.assert_allclose(shown, figure.errors(16)[::20])
+    with pytest.raises(ValueError, match=r"d must be one of \[2, 16, 128\]; got 64"):
+        figure.codebook(64)
+
+
+def test_normal_numbers_are_normal():
+    numbers = widgets._normals(100_000, seed=7)
+    assert abs(numbers.mean()) < 0.01 and abs(numbers.var() - 1) < 0.02
+    assert abs((numbers**4).mean() - 3) < 0.1
+    assert abs(np.corrcoef(numbers[1:], numbers[:-1])[0, 1]) < 0.01
+    np.testing.assert_array_equal(widgets._normals(3, seed=7), numbers[:3])

@@ -82,7 +82,8 @@ def penalize(
     presence is taken away once, frequency as often as the token occurs; repetition divides
     a score above 0 and multiplies one below. logits: (b, n), ids: (b, t)  ->  (b, n).
     ValueError for a repetition not above 0, or what is not finite. Sources: OpenAI's
-    interface for the first two; Keskar et al. (2019), section 4.1, for the third.
+    interface for the first two; for the third Keskar et al. (2019), section 4.1, who divide
+    all scores.
     """
     given = {"presence": presence, "frequency": frequency, "repetition": repetition}
     for name, value in given.items():

@@ -77,8 +77,11 @@ class GPTConfig:
             require_count(name, getattr(self, name))
         require_division("d_model", self.d_model, "n_heads", self.n_heads)
         require_division("n_heads", self.n_heads, "n_kv_heads", self.n_kv_heads)
-        if self.position == "rotary":
-            require_division("the width of a head", self.d_head, "the two of a pair", 2)
+        if self.position == "rotary" and self.d_head % 2:
+            raise ValueError(
+                "with rotary positions d_head must be even; "
+                f"got d_head={self.d_head}, d_model={self.d_model}, n_heads={self.n_heads}"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be from 0 to below 1; got {self.dropout}")
         choose("activation", self.activation, ACTIVATIONS)

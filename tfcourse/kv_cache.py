@@ -330,7 +330,7 @@ class BlockPool:
 
     k and v: (l, n_blocks, block_size, g, k). A block may have several users. One without
     users is free, and still holds what it held until it is taken: the one first that has
-    been free longest. known: {key of a block's tokens and all before them: the block}.
+    been free longest. known: {name of a block's tokens and all before them: the block}.
     """
 
     def __init__(self, model: GPT, n_blocks: int, block_size: int = 16):
@@ -345,7 +345,7 @@ class BlockPool:
         self.block_size, self.users = block_size, [0] * n_blocks
         self.free = OrderedDict.fromkeys(range(n_blocks))
         self.known: dict[bytes, int] = {}
-        self.key_of: dict[int, bytes] = {}
+        self.name_of: dict[int, bytes] = {}
 
     def take(self, n: int) -> list[int]:
         """n free blocks, whose old content is forgotten; OutOfBlocks if there are fewer."""
@@ -356,7 +356,7 @@ class BlockPool:
             )
         taken = [self.free.popitem(last=False)[0] for _ in range(n)]
         for block in taken:
-            self.known.pop(self.key_of.pop(block, b""), None)
+            self.known.pop(self.name_of.pop(block, b""), None)
             self.users[block] = 1
         return taken
 
@@ -371,14 +371,14 @@ class BlockPool:
         if self.users[block] == 0:
             self.free[block] = None
 
-    def remember(self, block: int, key: bytes) -> None:
+    def remember(self, block: int, name: bytes) -> None:
         """The block is full, and others may share it."""
-        if key not in self.known:
-            self.known[key], self.key_of[block] = block, key
+        if name not in self.known:
+            self.known[name], self.name_of[block] = block, name
 
 
-def block_key(before: bytes, tokens: Sequence[int]) -> bytes:
-    """A name for a block's tokens after all before them: a hash, with the last key in it."""
+def block_name(before: bytes, tokens: Sequence[int]) -> bytes:
+    """A name for a block's tokens after all before them: a hash, with the last name in it."""
     return sha256(before + array("q", tokens).tobytes()).digest()
 
 
@@ -386,20 +386,20 @@ class PagedText:
     """A text whose keys and values lie in blocks of a pool, wherever there was room.
 
     ids: all its tokens; length: for how many keys and values are there; blocks: the block
-    table, in which position p is in block p // block_size; keys: of its full blocks.
+    table, in which position p is in block p // block_size; names: of its full blocks.
     """
 
     def __init__(self, pool: BlockPool, ids: Sequence[int]):
         self.pool, self.ids = pool, list(ids)
         self.blocks: list[int] = []
-        self.keys: list[bytes] = []
+        self.names: list[bytes] = []
         self.length = 0
 
-    def key(self, number: int) -> bytes:
-        """The key of its full block of this number, the ones before being known."""
+    def name(self, number: int) -> bytes:
+        """The name of its full block of this number, the ones before being known."""
         size = self.pool.block_size
-        before = self.keys[-1] if self.keys else b""
-        return block_key(before, self.ids[number * size : (number + 1) * size])
+        before = self.names[-1] if self.names else b""
+        return block_name(before, self.ids[number * size : (number + 1) * size])
 
     def adopt(self) -> None:
         """Share the blocks of other texts that begin as this one does.
@@ -407,12 +407,12 @@ class PagedText:
         All but the last token at most: its scores are wanted, so it has to be computed.
         """
         for number in range((len(self.ids) - 1) // self.pool.block_size):
-            key = self.key(number)
-            if key not in self.pool.known:
+            name = self.name(number)
+            if name not in self.pool.known:
                 break
-            self.blocks.append(self.pool.known[key])
+            self.blocks.append(self.pool.known[name])
             self.pool.share(self.blocks[-1])
-            self.keys.append(key)
+            self.names.append(name)
         self.length = len(self.blocks) * self.pool.block_size
 
     def missing(self, n: int) -> int:
@@ -423,15 +423,15 @@ class PagedText:
     def advance(self, n: int) -> None:
         """n more tokens have their keys and values: blocks that are full become known."""
         self.length += n
-        for number in range(len(self.keys), self.length // self.pool.block_size):
-            self.keys.append(self.key(number))
-            self.pool.remember(self.blocks[number], self.keys[-1])
+        for number in range(len(self.names), self.length // self.pool.block_size):
+            self.names.append(self.name(number))
+            self.pool.remember(self.blocks[number], self.names[-1])
 
     def release(self) -> None:
         """Give all blocks back, the last first: a start is worth more than an end."""
         while self.blocks:
             self.pool.release(self.blocks.pop())
-        self.keys.clear()
+        self.names.clear()
         self.length = 0
 
 

@@ -142,8 +142,8 @@ def add_gradients(
 def recompute_activations(model: GPT) -> GPT:
     """Keep only what enters each block, and compute the rest again on the way back.
 
-    The gradients are the same; memory falls to about one block's, time rises by about a
-    third. Source: Chen et al. (2016), section 3.
+    The gradients are the same. Of all activations in the blocks, one block's are in memory
+    at a time; time rises by about a third. Source: Chen et al. (2016), section 3.
     """
     for block in model.stack.blocks:
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)

@@ -444,6 +444,14 @@ def without_a_mask():
     return prompt_cache(lambda c, t, s: None)
 
 
+@wrong("13-4", says="What is written after the prompts is real, too")
+def hides_what_is_written():
+    """Takes for real only what stands in the prompts."""
+    return prompt_cache(
+        lambda c, t, s: causal_mask(t, s) & (torch.arange(s) < c.lengths)[:, None, None]
+    )
+
+
 @wrong("13-4", says="A token sees itself, too")
 def not_itself():
     """Lets a token see those before it only."""
@@ -885,6 +893,19 @@ def an_axis_for_heads():
             w_q, w_k, w_v, w_out, n_heads
         )
         return query.unflatten(0, (n_heads, -1)), after
+
+    return absorb
+
+
+@wrong("13-6", says="`w_after` is a tensor")
+def heads_beside_the_width():
+    """Joins the heads with d instead of r."""
+
+    def absorb(w_q, w_k, w_v, w_out, n_heads):
+        query, after = head_by_head(good_query, good_after)["absorb"](
+            w_q, w_k, w_v, w_out, n_heads
+        )
+        return query, after.unflatten(1, (n_heads, -1)).transpose(0, 1).flatten(0, 1).T
 
     return absorb
 

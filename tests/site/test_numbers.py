@@ -17,6 +17,7 @@ from tfcourse.multi_head_attention import multiply_adds
 from tfcourse.widgets import (
     SHAPES,
     AttentionPlayground,
+    BitsAndGroups,
     CacheFilling,
     ClockHands,
     CommandTranslator,
@@ -25,6 +26,7 @@ from tfcourse.widgets import (
     LearningRateSchedule,
     MergeStepper,
     RotaryScore,
+    RotateAndQuantize,
     ServingCalculator,
     SoftmaxTemperature,
     TransitionTable,
@@ -709,3 +711,124 @@ def test_a_calculation_is_told(call):
         "H100 SXM. There is room for 59 such texts. A step takes at least 14.7 ms, 2170 "
         "tokens a second: reading the cache takes longest."
     )
+
+
+@pytest.mark.parametrize("outlier", [False, True])
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize(
+    ("bits", "group", "clip"), [(8, 0, 1.0), (4, 64, 1.0), (2, 256, 0.6), (3, 8, 0.95)]
+)
+def test_weights_come_back_as_in_python(call, bits, group, clip, symmetric, outlier):
+    figure = BitsAndGroups(bits=bits, group=group, clip=clip, row=3, outlier=outlier)
+    figure.symmetric = symmetric
+    found = call("BitsAndGroups.look", settings(figure))
+    restored = figure.restored()
+    np.testing.assert_array_equal(found["restored"], restored.ravel())
+    (here,) = (s for s in found["all"] if (s["width"], s["group"]) == (bits, group))
+    error, n_bytes = figure.measure()
+    assert here["bytes"] == here["codes"] + here["scales"] + here["zeros"] == n_bytes
+    assert here["error"] == pytest.approx(error, rel=1e-9)
+    rows = figure.matrix()[3].astype(float), restored[3].astype(float)
+    own = np.linalg.norm(rows[0] - rows[1]) / np.linalg.norm(rows[0])
+    told = re.search(r"of row 3 alone ([\d.]+)\u00a0%", found["told"])
+    assert float(told[1]) == pytest.approx(100 * own, rel=6e-3)
+    levels = [(level["at"], level["count"]) for level in found["histogram"]["levels"]]
+    part = restored[3, :group] if group else restored.ravel()
+    expected = Counter(part.tolist())
+    assert {at: count for at, count in levels if count} == expected
+    assert len(levels) == 2**bits - symmetric
+    assert sum(found["histogram"]["bins"]) == part.size
+
+
+def test_every_setting_of_bits_and_groups_is_a_dot(call):
+    figure = BitsAndGroups(symmetric=False)
+    found = call("BitsAndGroups.look", settings(figure))["all"]
+    assert len(found) == 7 * 8  # groupings, bits
+    for group in (0, 256, 32):
+        ours = [(dot["bits"], dot["error"]) for dot in found if dot["group"] == group]
+        expected = zip(*figure.curve(group), strict=True)
+        np.testing.assert_allclose(ours, list(expected), rtol=1e-9)
+    figure.symmetric = True
+    assert len(call("BitsAndGroups.look", settings(figure))["all"]) == 7 * 7
+
+
+def test_a_scale_is_rounded_up_to_sixteen_bits(call):
+    scales = [0.0, 1e-9, 2.0**-24, 6e-8, 1e-5, 0.1, 0.125, 1 / 3, 1.0, 1.0001, 2047.9]
+    for scale in scales:
+        found = call("BitsAndGroups.half", scale)
+        assert found == float(np.float16(found)) >= scale
+        below = float(np.nextafter(np.float16(found), np.float16(0)))
+        assert below < scale or found == 2.0**-24  # the smallest is kept for 0 too
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, r"^4 bits, symmetric, one scale for 64 weights: 4\.250 true bits "),
+        ({}, r"A step in row 32 is 0\.0\d+\. (Better in|No other)"),
+        (
+            {"group": 0, "outlier": True},
+            r"one scale for the matrix: .* A step is .* Better in no more",
+        ),
+        ({"group": 256, "clip": 0.8}, r"for each row, clipped at 80\u00a0% of the ran"),
+        ({"bits": 1}, r"^1 bit, symmetric, .* no such grid\. .* Take the affine one\."),
+    ],
+)
+def test_bits_and_groups_are_told(call, given, words):
+    told = call("BitsAndGroups.look", settings(BitsAndGroups(), **given))["told"]
+    assert re.search(words, told), told
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4])
+@pytest.mark.parametrize("angle", [0, 30, 200])
+def test_turned_vectors_err_as_in_python(call, angle, bits):
+    figure, other = (RotateAndQuantize(angle=angle, bits=bits) for _ in range(2))
+    for book in figure.codebooks:
+        d = book["d"]
+        np.testing.assert_allclose(
+            call("RotateAndQuantize.vector", d, angle), figure.vector(d), atol=1e-12
+        )
+        found = call("RotateAndQuantize.measure", book, bits, angle)
+        errors = figure.errors(d)
+        np.testing.assert_allclose(found["errors"], errors, atol=1e-9)
+        near = {"abs": 1e-9}
+        assert found["mean"] == pytest.approx(errors.mean(), **near)
+        assert found["nine"] == pytest.approx([errors[50], errors[-51]], **near)
+        assert found["plain"] == pytest.approx(figure.error(figure.vector(d)), **near)
+        assert found["own"] == pytest.approx(figure.own_grid_error(d), **near)
+        most = 0
+        for other.angle in range(181):
+            most = max(most, other.error(other.vector(d)))
+        assert most <= found["worst"] + 1e-9 < most * 1.05
+
+
+def test_a_turn_in_the_plane_turns_back(call):
+    figure = RotateAndQuantize()
+    codebook = figure.codebook(2)
+    for angle, turn in ((0, 0), (30, 40), (100, 350)):
+        trip = call("RotateAndQuantize.trip", angle, turn, codebook.tolist())
+        way = np.radians(angle + turn)
+        np.testing.assert_allclose(trip["y"], [np.cos(way), np.sin(way)], atol=1e-12)
+        y = np.array(trip["y"])
+        code = codebook[abs(y[:, None] - codebook).argmin(axis=1)]
+        np.testing.assert_array_equal(trip["code"], code)
+        assert trip["error"] == pytest.approx(figure.error(y), abs=1e-12)
+        np.testing.assert_allclose(np.linalg.norm(trip["back"]), np.linalg.norm(code))
+    around = call("RotateAndQuantize.all", 0, codebook.tolist())["mean"]
+    ways = np.radians(np.arange(0, 360, 3))
+    expected = figure.error(np.stack([np.cos(ways), np.sin(ways)], axis=1)).mean()
+    assert around == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_turn_is_told(call):
+    figure = RotateAndQuantize()
+    given = settings(figure)
+    found = [
+        call("RotateAndQuantize.measure", book, figure.bits, figure.angle)
+        for book in figure.codebooks
+    ]
+    told = call("RotateAndQuantize.sentence", given, found, figure.codebook(2).tolist())
+    assert re.search(r"^The first coordinate holds 75\u00a0% of the square\. ", told)
+    assert re.search(r"2 bits each: not turned, .* turned by 40°, 0\.0093; on av", told)
+    many = f"{figure.error(figure.vector(128)):.2f}"
+    assert f"128 coordinates: not turned {many}, or " in told

@@ -10,6 +10,7 @@ from visit import AXE, SERIOUS
 # What each figure says first, and how many sliders it has.
 FIGURES = {
     "AttentionPlayground": ("Press a word to let it ask", 2),
+    "BitsAndGroups": ("dots: all bits with all groupings", 4),
     "BlockTraveller": ("cosine to the vector that came in", 1),
     "CacheFilling": ("keys and values computed now", 0),
     "ClockHands": ("A step turns hand 0", 2),
@@ -21,6 +22,7 @@ FIGURES = {
     "MergeStepper": ("bytes per piece", 1),
     "NextToken": ("after the cut", 3),
     "RotaryScore": ("Query at ", 4),
+    "RotateAndQuantize": ("holds ", 3),
     "RowLookup": ("The product is", 3),
     "ServingCalculator": ("operations for each byte read", 2),
     "SoftLookup": ("The answer is a mixture", 2),
@@ -661,6 +663,118 @@ def test_cache_and_calculator_fit_a_telephone(figure, open_figure, page):
         for _ in range(8 if button else 0):  # by steps to the last, which has the most
             button.press("Enter")
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert box.get_by_role("table").evaluate(edge) <= box.evaluate(edge)
+
+
+def test_bits_and_groups_are_set_by_keyboard(open_figure):
+    box = open_figure("BitsAndGroups")
+    told, cells = box.get_by_role("status"), box.locator("tbody tr")
+    bits, group, clip, row = (
+        box.get_by_role("slider", name=name)
+        for name in (
+            "bits of a code",
+            "one scale for",
+            "range that is kept",
+            "row that",
+        )
+    )
+    symmetric, affine, outlier = (
+        box.get_by_role("button", name=name)
+        for name in ("symmetric", "affine", "plant an outlier")
+    )
+    stored = lambda: [c.split("\t")[-2:] for c in cells.all_inner_texts()]
+    symmetric.press("Enter")
+    bits.press("Home")
+    expect(told).to_contain_text("1 bit, symmetric")
+    expect(told).to_contain_text("there is no such grid")
+    expect(cells).to_have_count(0)
+    affine.press("Enter")
+    expect(affine).to_have_attribute("aria-pressed", "true")
+    expect(symmetric).to_have_attribute("aria-pressed", "false")
+    group.press("Home")
+    clip.press("End")
+    expect(told).to_contain_text("1 bit, affine, one scale for the matrix: 1.001 true")
+    assert stored()[1] == ["2", "0.001"]  # one scale
+    for _ in range(3):
+        bits.press("ArrowRight")
+    group.press("End")
+    expect(told).to_contain_text("4 bits, affine, one scale for 8 weights: 6.500 true")
+    assert [c[1] for c in stored()] == ["4.000", "2.000", "0.500", "6.500", "16.000"]
+    symmetric.press("Enter")
+    assert [c[1] for c in stored()][2:4] == ["0.000", "6.000"]
+    before = told.inner_text()
+    assert "Better in no more room: " in before
+    outlier.press("Enter")
+    expect(told).not_to_have_text(before)
+    group.press("Home")
+    bits.press("ArrowLeft")
+    bits.press("ArrowLeft")
+    expect(told).to_contain_text("an error of 9")  # nearly all of it is lost
+    outlier.press("Enter")
+    expect(outlier).to_have_attribute("aria-pressed", "false")
+    bits.press("ArrowRight")
+    expect(told).to_contain_text("3 bits, symmetric, one scale for the matrix")
+    expect(told).not_to_contain_text("an error of 9")
+    group.press("ArrowRight")
+    step = re.search(r"A step in row (\d+) is ([\d.]+)", told.inner_text())
+    row.press("Home")
+    expect(told).to_contain_text("A step in row 0 is ")
+    assert step and step[0] not in told.inner_text()
+    clip.press("Home")
+    expect(told).to_contain_text("clipped at 30\u00a0% of the range")
+
+
+def test_a_vector_is_turned_by_keyboard_and_dragged(open_figure, page):
+    box = open_figure("RotateAndQuantize")
+    told, cells = box.get_by_role("status"), box.locator("tbody tr")
+    angle, turn, bits = box.get_by_role("slider").all()
+    numbers = lambda: [c.split("\t")[1:] for c in cells.all_inner_texts()]
+    turn.press("Home")
+    plain = re.search(r"not turned, the squared error is ([\d.]+)", told.inner_text())[
+        1
+    ]
+    expect(told).to_contain_text(f"turned by 0°, {plain};")
+    turned = numbers()[:3]
+    angle.press("Home")
+    expect(told).to_contain_text("The first coordinate holds 100\u00a0% of the square")
+    worst = numbers()
+    assert worst[:3] == turned  # random turns do not care which vector it was
+    assert worst[3] == worst[5] and worst[4] == ["0.000"] * 3
+    for _ in range(90):
+        angle.press("ArrowRight")
+    expect(told).to_contain_text("The first coordinate holds 0\u00a0% of the square")
+    assert numbers()[3][0] == worst[3][0]  # the other axis is as bad
+    bits.press("End")
+    expect(told).to_contain_text("4 bits each")
+    assert all(
+        float(a[2]) < float(b[2]) for a, b in zip(numbers(), turned, strict=False)
+    )
+    picture = box.locator(".tfc-ball").first.bounding_box()
+    middle = [
+        picture[x] + picture[size] / 2 for x, size in (("x", "width"), ("y", "height"))
+    ]
+    page.mouse.move(middle[0] + 60, middle[1])
+    page.mouse.down()
+    page.mouse.move(middle[0] + 60, middle[1] - 60)
+    page.mouse.up()
+    expect(angle).to_have_value("45")
+    expect(told).to_contain_text("The first coordinate holds 50\u00a0% of the square")
+
+
+@pytest.mark.parametrize("figure", ["BitsAndGroups", "RotateAndQuantize"])
+def test_the_figures_of_quantization_fit_a_telephone(figure, open_figure, page):
+    page.set_viewport_size({"width": 360, "height": 700})
+    box = open_figure(figure)
+    edge = "(e) => e.getBoundingClientRect().right"
+    for button in box.get_by_role(
+        "button"
+    ).all():  # affine, as any number of bits can be
+        button.press("Enter")
+    for key in ("Home", "End"):
+        for slider in box.get_by_role("slider").all():
+            slider.press(key)
+            wide = "document.documentElement.scrollWidth - innerWidth"
+            assert page.evaluate(wide) <= 0
         assert box.get_by_role("table").evaluate(edge) <= box.evaluate(edge)
 
 

@@ -294,7 +294,8 @@ def _(answer, draw):
         told = {reply: wrong for reply, wrong in told.items() if wrong != n}
         measured(mine, n, told, says=says, rtol=0)
     return (
-        f"Of {whole[0]} tokens {want[0]} are computed with the date at the top, and "
+        f"Of {whole[0]} tokens {want[0]} are computed with the date at the top (where two "
+        "requests came in the same minute as the one before), and "
         f"{want[1]} of {whole[1]} with the date after the manual: a key holds all that "
         "came before its token, so the first token that differs makes everything after it "
         "new. What changes belongs at the end of a prompt."
@@ -313,6 +314,8 @@ FLAWS = {  # by name, in the order in which they are looked for: what to say
     "overwritten": "The mask counts places without the padding, but the new keys lie after "
     "it: the newest are not seen.",
     "turned": "The mask is the wrong way round: True is what may be attended to.",
+    "hidden": "What is written after the prompts is real, too, and your mask hides it as if "
+    "it were padding.",
 }
 
 
@@ -333,6 +336,7 @@ def _may_see(length, sizes, flaw=""):
             "square": real and j <= i - starts[i],
             "overwritten": among,
             "turned": not (real and past) and j < ends[i],
+            "hidden": j < length and past,
         }[flaw]
     return sees
 
@@ -723,8 +727,8 @@ def _(answer, draw):
             says = "`absorb` returns two matrices, `w_query` and `w_after`."
             raise Mistake(says, seen=f"Got {describe(got)}.", given=given)
         w_query, w_after = got
-        _shaped("w_query", w_query, (h * r, d), r, given)
-        _shaped("w_after", w_after, (d, h * r), r, given)
+        _shaped("w_query", w_query, (h * r, d), (r, d), given)
+        _shaped("w_after", w_after, (d, h * r), (d, r), given)
         scores, out = _by_heads(x, latents, *inputs)
         asked, after = _absorbed(*inputs)
         scale = math.sqrt(r / k)
@@ -779,11 +783,13 @@ def _(answer, draw):
         close(probe(w_after), out, mistakes=wrong, says=says, given=given)
     return (
         "Scores and outputs as with keys and values of every head, and nothing but the "
-        f"latents was read: {r} numbers for each position in place of {2 * h * k}."
+        f"latents was read: with {h} heads of {k}, {r} numbers for each position in place "
+        f"of {2 * h * k}."
     )
 
 
-def _shaped(name, got, shape, r, given):
+def _shaped(name, got, shape, summed, given):
+    """A Mistake unless it has this shape; summed: the shape of the heads' sum."""
     if isinstance(got, Tensor) and tuple(got.shape) == shape:
         return
     seen = f"`{name}` is {describe(got)}."
@@ -791,7 +797,7 @@ def _shaped(name, got, shape, r, given):
         says = (
             f"`{name}` is transposed: it is {shape}, used as the others are, `x @ w.T`."
         )
-    elif isinstance(got, Tensor) and r in got.shape and got.ndim == 2:
+    elif isinstance(got, Tensor) and tuple(got.shape) == summed:
         says = (
             f"The heads were added up in `{name}`: each has its own matrix, so there are "
             f"h · r of them side by side, {shape}."

@@ -630,6 +630,60 @@ def unrolled(words: list[str], weight: str = "$W_{hh}$") -> Figure:
     return figure
 
 
+def histograms(groups: dict, *, xlabel: str, ylabel: str = "numbers") -> Figure:
+    """How often values occur, {title: (values, levels)}, and the levels they may take.
+
+    Levels are thin vertical lines. One column of panels on the same axes, at most 4.
+    ValueError for no panel or more, and for what is empty or not finite.
+
+    >>> figure = histograms({"4 bits": ([0.1, 0.3, 0.2], [0.0, 0.5])}, xlabel="weight")
+    >>> len(figure.axes[0].collections[0].get_segments())
+    2
+    """
+    if not 1 <= len(groups) <= 4:
+        raise ValueError(f"a figure holds 1 to 4 histograms; got {len(groups)}")
+    figure = _figure(height=0.6 + 1.5 * len(groups))
+    column = figure.subplots(len(groups), 1, sharex=True, sharey=True, squeeze=False)
+    for axes, (title, (values, levels)) in zip(
+        column[:, 0], groups.items(), strict=True
+    ):
+        values, levels = _finite(title, values).ravel(), _finite(title, levels).ravel()
+        counts, edges = np.histogram(values, bins=120)
+        top = counts.max()
+        axes.vlines(levels, 0, top, color=COLOURS[1], linewidth=0.9)
+        axes.stairs(counts, edges, fill=True, color=COLOURS[0], alpha=0.85)
+        axes.grid(visible=False)
+        axes.set(title=title, ylabel=ylabel, ylim=(0, 1.04 * top))
+    column[-1, 0].set_xlabel(xlabel)
+    return figure
+
+
+def number_lines(named: dict, *, xlabel: str) -> Figure:
+    """The numbers that formats can write, {name: values}: a tick for each, line by line.
+
+    ValueError for no line, and for one that is empty or not finite.
+
+    >>> figure = number_lines({"bits": [0, 1], "trits": [-1, 0, 1]}, xlabel="value")
+    >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    ['bits', 'trits']
+    """
+    if not named:
+        raise ValueError("a figure needs at least one number line; got none")
+    figure = _figure(height=0.8 + 0.45 * len(named))
+    axes = figure.subplots()
+    for row, (name, values) in enumerate(named.items()):
+        values = _finite(name, values).ravel()
+        axes.axhline(row, color="#cccccc", linewidth=0.8, zorder=1)
+        colour = COLOURS[row % len(COLOURS)]
+        axes.vlines(values, row - 0.3, row + 0.3, color=colour, linewidth=1.1)
+    axes.set_yticks(range(len(named)), named, parse_math=False)
+    axes.set(xlabel=xlabel, ylim=(len(named) - 0.5, -0.5))
+    axes.grid(visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
 def _figure(height: float = HEIGHT) -> Figure:
     """An empty figure, which pyplot does not know: so it is shown only when returned."""
     return Figure(figsize=(WIDTH, height), layout="constrained")

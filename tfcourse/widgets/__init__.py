@@ -8,13 +8,16 @@ import json
 import math
 import re
 import unicodedata
+from base64 import b64decode, b64encode
 from collections.abc import Callable
+from functools import cache
 from inspect import getdoc
 from itertools import pairwise
 from pathlib import Path
 
 import anywidget
 import numpy as np
+import torch
 import traitlets
 from matplotlib.figure import Figure
 
@@ -24,6 +27,7 @@ from tfcourse.notebook import figures
 
 __all__ = [
     "AttentionPlayground",
+    "BitsAndGroups",
     "BlockTraveller",
     "CacheFilling",
     "ClockHands",
@@ -35,6 +39,7 @@ __all__ = [
     "MergeStepper",
     "NextToken",
     "RotaryScore",
+    "RotateAndQuantize",
     "RowLookup",
     "ServingCalculator",
     "SoftLookup",
@@ -1345,4 +1350,246 @@ class NextToken(InteractiveFigure):
             ylabel="probability",
             title=f"T = {self.temperature:g}: {left} of {len(chances)} tokens are left",
             fmt=".2f",
+        )
+
+
+@cache
+def _queries_keys_values() -> str:
+    """Every twelfth row of the first layer's queries, keys and values, as is stored."""
+    tensors, _ = stored_weights("11_code")
+    return _coded(tensors["stack.blocks.0.attention.module.qkv.linear.weight"][::12])
+
+
+def _coded(matrix: torch.Tensor) -> str:
+    """Numbers in bfloat16 as text. ValueError for no matrix of finite numbers."""
+    if matrix.ndim != 2 or not matrix.numel() or not matrix.isfinite().all():
+        raise ValueError(
+            f"a matrix of finite numbers is needed; got shape {tuple(matrix.shape)}"
+        )
+    halves = matrix.detach().cpu().to(torch.bfloat16).contiguous().view(torch.int16)
+    return b64encode(halves.numpy().astype("<i2").tobytes()).decode("ascii")
+
+
+class BitsAndGroups(InteractiveFigure):
+    """A real weight matrix in fewer bits: the steps, the error, and what is truly stored.
+
+    Codes have `bits`, and each `group` of neighbours in a row a float16 scale of its own, or
+    all weights one where it is 0. Affine grids also store a zero point; `clip` is the part
+    of the range that is kept. `outlier` plants one weight that is far too large.
+    """
+
+    _esm = _module("_lens.js", "bits_and_groups.js")
+    _css = _own_style("bits_and_groups.css")
+    weights = traitlets.Unicode().tag(sync=True)
+    columns = traitlets.Int(256, min=1).tag(sync=True)
+    bits = traitlets.Int(4, min=1, max=8).tag(sync=True)
+    group = traitlets.Int(64, min=0).tag(sync=True)
+    symmetric = traitlets.Bool(True).tag(sync=True)
+    clip = traitlets.Float(1.0, min=0.01, max=1.0).tag(sync=True)
+    row = traitlets.Int(32, min=0).tag(sync=True)
+    outlier = traitlets.Bool(False).tag(sync=True)
+
+    def __init__(self, matrix: torch.Tensor | None = None, **settings):
+        """`matrix` (rows, columns) is kept in bfloat16; without one, the course's own."""
+        if matrix is not None:
+            settings |= {"weights": _coded(matrix), "columns": matrix.shape[1]}
+        super().__init__(**settings)
+
+    @traitlets.default("weights")
+    def _default_weights(self) -> str:
+        return _queries_keys_values()
+
+    def matrix(self) -> np.ndarray:
+        """The weights, float32, (rows, columns), with the outlier where one is planted."""
+        halves = np.frombuffer(b64decode(self.weights), "<u2").astype(np.uint32)
+        matrix = (halves << 16).view(np.float32).reshape(-1, self.columns).copy()
+        if not 0 <= self.row < len(matrix):
+            raise ValueError(f"row must be from 0 to {len(matrix) - 1}; got {self.row}")
+        if self.outlier:
+            matrix[len(matrix) // 2, 0] = 4 * abs(matrix).max()
+        return matrix
+
+    def restored(self, bits: int | None = None, group: int | None = None) -> np.ndarray:
+        """The weights that come back from the codes, of as many bits as are set or given."""
+        bits = self.bits if bits is None else bits
+        group = self.group if group is None else group
+        matrix, clip = self.matrix(), np.float32(self.clip)
+        if group and self.columns % group:
+            raise ValueError(f"group must divide columns; got {group}, {self.columns}")
+        if self.symmetric and bits == 1:
+            raise ValueError("one bit has no symmetric grid; take symmetric=False")
+        groups = matrix.reshape(-1, group or matrix.size)
+        low = groups.min(axis=1, keepdims=True).clip(max=0)
+        high = groups.max(axis=1, keepdims=True).clip(min=0)
+        if self.symmetric:
+            last = 2 ** (bits - 1) - 1
+            step = _rounded_up(clip * np.maximum(-low, high) / np.float32(last))
+            first = -last
+        else:
+            last = 2**bits - 1
+            step = _rounded_up((clip * high - clip * low) / np.float32(last))
+            zero = np.round(-clip * low / step).clip(max=last)
+            first, last = -zero, last - zero
+        return (step * np.round(groups / step).clip(first, last)).reshape(matrix.shape)
+
+    def measure(self, **given) -> tuple[float, int]:
+        """The error as a share of the weights (roots of mean squares); bytes to store."""
+        bits, group = (
+            given.get(name, getattr(self, name)) for name in ("bits", "group")
+        )
+        matrix = self.matrix().astype(np.float64)
+        wrong = matrix - self.restored(bits, group)
+        count = matrix.size // group if group else 1
+        packed = [-(-n * bits // 8) for n in (matrix.size, count)]
+        n_bytes = packed[0] + 2 * count + (0 if self.symmetric else packed[1])
+        return math.sqrt((wrong**2).sum() / (matrix**2).sum()), n_bytes
+
+    def curve(self, group: int) -> tuple[list[float], list[float]]:
+        """True bits a weight and the error, from the fewest bits to 8."""
+        fewest = 2 if self.symmetric else 1
+        found = [self.measure(bits=bits, group=group) for bits in range(fewest, 9)]
+        errors, sizes = zip(*found, strict=True)
+        return [8 * n_bytes / self.matrix().size for n_bytes in sizes], list(errors)
+
+    def still(self) -> Figure:
+        kinds = {"one scale for all": 0, "one scale a row": self.columns}
+        if self.group not in kinds.values():
+            kinds[f"one scale for {self.group} weights"] = self.group
+        error, n_bytes = self.measure()
+        now = {f"{self.bits} bits": ([8 * n_bytes / self.matrix().size], [error])}
+        return figures.lines(
+            {name: self.curve(group) for name, group in kinds.items()} | now,
+            xlabel="true bits a weight, with scales and zero points",
+            ylabel="error, relative to the weights",
+            logy=True,
+        )
+
+
+def _rounded_up(scale: np.ndarray) -> np.ndarray:
+    """Scales as float16 keeps them, so that the largest of a group still has a code."""
+    kept = np.maximum(scale, np.float32(2**-24)).astype(np.float16)
+    low = kept.astype(np.float32) < scale
+    kept[low] = np.nextafter(kept[low], np.float16(np.inf))
+    return kept.astype(np.float32)
+
+
+DIMENSIONS = (2, 16, 128)  # of the vectors that are turned
+TURNS = 1000  # drawn at random
+
+
+@cache
+def _sphere_codebooks() -> list[dict]:
+    """For each number of dimensions the values in 1 to 4 bits that err least.
+
+    They stand for a coordinate of a random unit vector (Lloyd and Max). With x = -cos a
+    the share of an angle a is as sin(a)^(d-2), and the mean between two has a closed form.
+    """
+    books = []
+    for d in DIMENSIONS:
+        angles = np.linspace(0, np.pi, 40_001)
+        share = np.sin(angles) ** (d - 2)
+        areas = np.concatenate([[0], np.cumsum(share[1:] + share[:-1])])
+        areas *= (angles[1] - angles[0]) / 2
+        values = []
+        for bits in range(1, 5):
+            n = 2**bits
+            found = -np.cos(
+                np.interp((np.arange(n) + 0.5) / n, areas / areas[-1], angles)
+            )
+            for _ in range(1000):
+                middles = np.clip((found[1:] + found[:-1]) / 2, -1, 1)
+                ends = np.concatenate([[0], np.arccos(-middles), [np.pi]])
+                moments = -(np.sin(ends) ** (d - 1)) / (d - 1)
+                found = np.diff(moments) / np.diff(np.interp(ends, angles, areas))
+            values.append([round(float(value), 6) for value in found])
+        books.append({"d": d, "values": values})
+    return books
+
+
+@cache
+def _normals(count: int, seed: int) -> np.ndarray:
+    """Numbers of a normal distribution, two from two: Box and Muller (1958).
+
+    From the generator x <- (1664525 x + 1013904223) mod 2^32 of Numerical Recipes.
+    """
+    state, drawn = seed, []
+    for _ in range(count + count % 2):
+        state = (1664525 * state + 1013904223) % 2**32
+        drawn.append((state + 0.5) / 2**32)
+    first, second = np.array(drawn).reshape(-1, 2).T
+    radius, angle = np.sqrt(-2 * np.log(first)), 2 * np.pi * second
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).ravel()[:count]
+
+
+class RotateAndQuantize(InteractiveFigure):
+    """Turn a vector, take the nearest point of a grid, turn back: the error, and all errors.
+
+    The vector has length 1, at `angle` degrees to the first axis; `turn` rotates it
+    in the plane. Each coordinate is kept in `bits`, as a value of `codebooks`. Beside it:
+    the squared errors of random rotations in 2, 16 and 128 dimensions, and without one.
+    """
+
+    _esm = _module("rotate_and_quantize.js")
+    _css = _own_style("rotate_and_quantize.css")
+    codebooks = traitlets.List().tag(sync=True)
+    angle = traitlets.Int(30, min=0, max=359).tag(sync=True)
+    turn = traitlets.Int(40, min=0, max=359).tag(sync=True)
+    bits = traitlets.Int(2, min=1, max=4).tag(sync=True)
+
+    @traitlets.default("codebooks")
+    def _default_codebooks(self) -> list:
+        return _sphere_codebooks()
+
+    def vector(self, d: int) -> np.ndarray:
+        """The vector in d dimensions; all coordinates but the first share the rest: (d,)."""
+        others = np.ones(1) if d == 2 else _normals(d, seed=d)[1:]
+        others = others / math.sqrt((others**2).sum())
+        angle = math.radians(self.angle)
+        return np.concatenate([[math.cos(angle)], math.sin(angle) * others])
+
+    def codebook(self, d: int) -> np.ndarray:
+        """The values that a coordinate in d dimensions may have."""
+        known = {book["d"]: book["values"] for book in self.codebooks}
+        if d not in known:
+            raise ValueError(f"d must be one of {list(known)}; got {d}")
+        return np.array(known[d][self.bits - 1])
+
+    def error(self, y: np.ndarray) -> np.ndarray:
+        """The squared error of vectors (..., d) on the grid of their dimension: (...)."""
+        codebook = self.codebook(y.shape[-1])
+        codes = np.searchsorted((codebook[1:] + codebook[:-1]) / 2, y)
+        return ((y - codebook[codes]) ** 2).sum(axis=-1)
+
+    def errors(self, d: int) -> np.ndarray:
+        """Those of random rotations of the vector, whatever it is: (1000,), ascending."""
+        turned = _normals(TURNS * d, seed=d).reshape(-1, d)
+        turned /= np.sqrt((turned**2).sum(axis=1, keepdims=True))
+        return np.sort(self.error(turned))
+
+    def own_grid_error(self, d: int) -> float:
+        """That of the vector, not turned, on a grid from its least to its greatest.
+
+        Its steps are equal, and 0 is one of its values.
+        """
+        x, last = self.vector(d), 2**self.bits - 1
+        low, high = min(x.min(), 0.0), max(x.max(), 0.0)
+        step = (high - low) / last
+        zero = np.round(-low / step)
+        codes = (np.round(x / step) + zero).clip(0, last)
+        return float(((x - step * (codes - zero)) ** 2).sum())
+
+    def still(self) -> Figure:
+        some = np.arange(0, TURNS, 20)  # a picture needs no more
+        groups = {}
+        for d in (book["d"] for book in self.codebooks):
+            plain = float(self.error(self.vector(d)))
+            groups[f"{d} coordinates"] = {
+                "random turns, in order": (some / TURNS, self.errors(d)[some]),
+                "not turned": ([0, 1], [plain, plain]),
+            }
+        return figures.panels(
+            groups,
+            xlabel="share of the turns",
+            ylabel="squared error of\na vector of length 1",
+            logy=True,
         )

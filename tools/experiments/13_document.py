@@ -12,7 +12,7 @@ PAGE, QUESTION = 500 * 4 / 3, 12  # tokens: 500 words of 4/3 tokens; and the que
 
 def rows(pages=PAGES):
     """One row per length: processor seconds of the first question and of the second."""
-    names = chapter_cells("13_kv_cache", "setup", "slower")
+    names = chapter_cells("13_kv_cache", "setup", "setup-course", "slower")
     model, tokenizer = names["model"], names["tokenizer"]
     ids = torch.tensor([tokenizer.encode(names["unseen"][: 5000 * max(pages)])])
     for number in pages:

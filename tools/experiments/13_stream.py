@@ -8,7 +8,9 @@ WINDOWS, SINKS, START = (64, 128, 256), 4, 20_000
 
 def rows(windows=WINDOWS):
     """Bits per byte of the first bytes by cache and memory; and one cache on the whole."""
-    names = chapter_cells("13_kv_cache", "setup", "slower", "streamed", "near")
+    names = chapter_cells(
+        "13_kv_cache", "setup", "setup-course", "slower", "streamed", "near"
+    )
     streamed, text = names["streamed"], load_corpus().scored
     window, following = names["WindowCache"], names["Following"]
     kinds = {

@@ -47,6 +47,8 @@ def handed_out(text: str) -> str:
 
     >>> handed_out("A = 1\\nB = 2\\ndef _c(): return B\\ndef given(): return A\\n")
     'A = 1\\ndef given():\\n    return A'
+    >>> handed_out("from m import a\\nB = a(1)\\ndef given(): return a(2)\\n")
+    'from m import a\\ndef given():\\n    return a(2)'
     """
     tree = ast.parse(text)
     defined = {name: node for node in tree.body for name in _defines(node)}
@@ -72,4 +74,8 @@ def _defines(node: ast.stmt) -> list[str]:
         return [node.name] if node.name != "_" else []
     if isinstance(node, ast.Import | ast.ImportFrom):
         return [(a.asname or a.name).split(".")[0] for a in node.names]
-    return [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
+    return [
+        n.id
+        for n in ast.walk(node)
+        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    ]

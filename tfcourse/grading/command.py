@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tfcourse.grading import batch, report
+from tfcourse.grading.handout import require_nbgrader
 from tfcourse.grading.judge import Plan, Record
 from tfcourse.grading.sandbox import Container, Limits, NoSandbox, Sandbox
 from tfcourse.grading.submission import Submission, submissions
@@ -29,6 +30,7 @@ from tfcourse.notebook.chapters import CHAPTERS, by_number
 EXAMPLES = """examples:
   python -m tfcourse.grading submissions --chapter 05
   python -m tfcourse.grading submissions --chapter 05 --only 05-3 --only ada
+  python -m tfcourse.grading submissions --chapter 05 --gradebook course
   python -m tfcourse.grading submissions --chapter 05 --shard 1/4 --out part1 \\
       --seed-file seed.txt
   python -m tfcourse.grading --merge part1 part2 part3 part4 --chapter 05 --out all \\
@@ -56,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
         help="grade only this exercise, or this student, again; may be repeated")  # fmt: skip
     add("--shard", metavar="I/N", help="the I-th of N parts of the students")
     add("--merge", nargs="+", type=Path, metavar="OUT", help="join what shards wrote")
+    add("--gradebook", type=Path, metavar="COURSE",
+        help="then write all of it into nbgrader's course folder, with its gradebook")  # fmt: skip
     add(
         "--graders",
         type=int,
@@ -91,6 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
             told = merge(plan, asked.merge, out)
         else:
             told = grade_folder(plan, asked, out)
+        added = enter(plan, asked, out) if asked.gradebook else ""
     except (NoSandbox, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -99,6 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     print(told, end="")
     print(f"\nwritten: {out / 'grades.csv'}, {out / 'feedback'}, {out / 'summary.txt'}")
+    print(added, end="")
     return 0
 
 
@@ -106,6 +112,7 @@ def planned(asked: argparse.Namespace) -> tuple[Plan, Path]:
     """How to grade, and where to write."""
     if bool(asked.merge) == bool(asked.folder):
         raise ValueError("name the folder with the submissions, or --merge OUT OUT ...")
+    require_gradebook(asked)
     if not re.fullmatch(r"\d{1,2}", asked.chapter):
         raise ValueError(f"--chapter is a number such as 05, not {asked.chapter!r}")
     if asked.draws < 1 or asked.graders < 1:
@@ -222,6 +229,33 @@ def merge(plan: Plan, parts: list[Path], out: Path) -> str:
     for record in records.values():
         report.keep(out, record)
     return report.write_all(out, plan, records.values())
+
+
+def require_gradebook(asked: argparse.Namespace) -> None:
+    """ValueError where --gradebook cannot be done, before anything is graded."""
+    if not asked.gradebook:
+        return
+    require_nbgrader("--gradebook")
+    if asked.merge or asked.shard:
+        raise ValueError(
+            "--gradebook takes all students at once: --merge the shards first; then the "
+            "same command with the folder, its --out and --gradebook grades nothing anew"
+        )
+    own = asked.gradebook.resolve() / "submitted"
+    if asked.folder.resolve().is_relative_to(own):
+        raise ValueError(
+            f"{own} is where --gradebook writes copies: collect submissions elsewhere, "
+            "such as with nbgrader's --CourseDirectory.submitted_directory=collected"
+        )
+
+
+def enter(plan: Plan, asked: argparse.Namespace, out: Path) -> str:
+    """Write what is graded into nbgrader's course folder; say where."""
+    from tfcourse.grading.gradebook import Course  # needs nbgrader
+
+    found = submissions(asked.folder, plan.chapter.stem)
+    told = Course(asked.gradebook).add(plan, found, report.kept(out))
+    return f"{told}written: {asked.gradebook / 'gradebook.db'}, and the folders beside it\n"
 
 
 class Progress:

@@ -133,10 +133,10 @@ def steps(data: bytes, exercises: dict[str, str]) -> list[Step]:
     `exercises` gives the kind of each. An answer is judged where the student checked
     it; at its own cell where that line is gone; and always, at last, after all cells.
     """
-    cells = [c for c in _cells(data) if c.get("cell_type") == "code"][:MOST_CELLS]
-    sources = [_source(cell) for cell in cells]
+    cells = [c for c in cells_of(data) if c.get("cell_type") == "code"][:MOST_CELLS]
+    sources = [text_of(cell) for cell in cells]
     marks = [
-        (CHECK.findall(source), _grade_id(cell))
+        (CHECK.findall(source), grade_id(cell))
         for source, cell in zip(sources, cells, strict=True)
     ]
     judged: list[list[str]] = [[] for _ in cells]
@@ -152,7 +152,7 @@ def steps(data: bytes, exercises: dict[str, str]) -> list[Step]:
     ]
 
 
-def _cells(data: bytes) -> list[dict]:
+def cells_of(data: bytes) -> list[dict]:
     try:
         notebook = json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -172,7 +172,7 @@ def _cells(data: bytes) -> list[dict]:
     return [cell for cell in cells if isinstance(cell, dict)]
 
 
-def _source(cell: dict) -> str:
+def text_of(cell: dict) -> str:
     """The cell's text, however it is kept, with the line ends of this course."""
     source = cell.get("source", "")
     if isinstance(source, list):
@@ -182,7 +182,7 @@ def _source(cell: dict) -> str:
     return source.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _grade_id(cell: dict) -> object:
+def grade_id(cell: dict) -> object:
     metadata = cell.get("metadata")
     nbgrader = metadata.get("nbgrader") if isinstance(metadata, dict) else None
     return nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None

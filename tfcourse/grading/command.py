@@ -253,8 +253,7 @@ def enter(plan: Plan, asked: argparse.Namespace, out: Path) -> str:
     """Write what is graded into nbgrader's course folder; say where."""
     from tfcourse.grading.gradebook import Course  # needs nbgrader
 
-    found = submissions(asked.folder, plan.chapter.stem)
-    told = Course(asked.gradebook).add(plan, found, report.kept(out))
+    told = Course(asked.gradebook).add(plan, asked.folder, report.kept(out))
     return f"{told}written: {asked.gradebook / 'gradebook.db'}, and the folders beside it\n"
 
 

@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import sys
+import warnings
 from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,7 @@ from traitlets.config import PyFileConfigLoader
 from tfcourse.grading import handout, report
 from tfcourse.grading.copies import copied, marked
 from tfcourse.grading.judge import Plan, Record
-from tfcourse.grading.submission import Submission
+from tfcourse.grading.submission import submissions
 from tfcourse.notebook.chapters import Chapter
 
 CONFIG = "nbgrader_config.py"
@@ -48,6 +49,11 @@ c.CourseDirectory.course_id = {course_id!r}
 PLAIN = re.compile(
     r"(?!.*-[0-9a-f]{10}$)\w[\w.@-]{0,79}"
 )  # names that stay as they are
+REFUSED = (
+    "Nothing was run: nbgrader's autograder would run the answers without a sandbox. "
+    "Grade with `python -m tfcourse.grading FOLDER --chapter NN --gradebook COURSE`, "
+    "which also writes autograded/ and the gradebook."
+)
 STAMPS = {  # what nbgrader's exchange puts beside a notebook
     "timestamp.txt": re.compile(r"[\w :.+/-]{8,60}"),
     "submission_secret.txt": re.compile(r"[0-9a-f]{16,256}"),
@@ -57,12 +63,9 @@ STAMPS = {  # what nbgrader's exchange puts beside a notebook
 class NoAutograder(NotebookExporter):
     """In the place of the one that nbgrader's autograder begins with: it ends there."""
 
-    def __init__(self, *_, **__):
-        raise NbGraderException(
-            "Nothing was run: nbgrader's autograder would run the answers without a "
-            "sandbox. Grade with `python -m tfcourse.grading FOLDER --chapter NN "
-            "--gradebook COURSE`, which also writes autograded/ and the gradebook."
-        )
+    def __init__(self, parent, **_):
+        parent.log.error(REFUSED)
+        raise NbGraderException(REFUSED)
 
 
 def student_id(name: str) -> str:
@@ -127,7 +130,9 @@ class Course:
     def _problems(self, chapter: Chapter, log: "_Log | None" = None):
         """What nbgrader or its database cannot do, as a sentence."""
         try:
-            yield
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # those of nbgrader about its queries
+                yield
         except NbGraderException as error:
             raise ValueError(
                 f"nbgrader did not write {chapter.stem} in {self.folder}: "
@@ -143,8 +148,8 @@ class Course:
                 f"{self.folder}"
             ) from None
 
-    def add(self, plan: Plan, found: list[Submission], records: dict) -> str:
-        """Write submissions, what the checks said of them, and their scores."""
+    def add(self, plan: Plan, folder: Path, records: dict) -> str:
+        """Write the folder's submissions, what the checks said, and the scores."""
         chapter = plan.chapter
         points: dict[str, int] = {}
         for mark in plan.blank():
@@ -153,31 +158,30 @@ class Course:
         step = self._directory.release_directory
         path = self.place(step, ".", chapter) / f"{chapter.stem}.ipynb"
         release = json.loads(path.read_text("utf-8"))
+        found = submissions(folder, chapter.stem)
         graded = [s for s in found if s.student in records]
         where = self._directory.db_url, self._directory.course_id
         with self._problems(chapter), Gradebook(*where) as book:
             for submission in graded:
                 record = records[submission.student]
-                stamp = self._copy(chapter, release, submission, record)
-                enter(book, chapter.stem, record, stamp)
+                own = submission.path.parent
+                stamps = found_stamps(own) if own != folder else {}
+                self._copy(chapter, copied(release, submission), record, stamps)
+                enter(book, chapter.stem, record, stamps.get("timestamp.txt"))
         self._list(s.student for s in graded)
         return told
 
-    def _copy(self, chapter, release: dict, submission, record: Record) -> str:
-        """Write a student's two notebooks; return when it was handed in, or ""."""
-        student, name = student_id(submission.student), f"{chapter.stem}.ipynb"
-        plain = copied(release, submission)
-        stamps = found_stamps(submission.path.parent)
+    def _copy(self, chapter, plain: dict, record: Record, stamps: dict) -> None:
+        """Write a student's two notebooks, and what the exchange needs beside them."""
+        student = student_id(record.student)
         for step, notebook in (
             (self._directory.submitted_directory, plain),
             (self._directory.autograded_directory, marked(plain, record)),
         ):
+            text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
             place = self.place(step, student, chapter)
-            text = json.dumps(notebook, indent=1, ensure_ascii=False)
-            report.write(place / name, text + "\n")
-            for stamp, text in stamps.items():
-                report.write(place / stamp, text)
-        return stamps.get("timestamp.txt", "")
+            for name, whole in {f"{chapter.stem}.ipynb": text, **stamps}.items():
+                report.write(place / name, whole)
 
     def _list(self, students: Iterable[str]) -> None:
         """Keep students.csv: who is meant by each id."""
@@ -212,7 +216,7 @@ def found_stamps(folder: Path) -> dict[str, str]:
     return found
 
 
-def enter(book: Gradebook, assignment: str, record: Record, stamp: str) -> None:
+def enter(book: Gradebook, assignment: str, record: Record, stamp: str | None) -> None:
     """Put a record into the gradebook: scores, and what a person should look at.
 
     Marks and comments that people gave stay; where the score below a mark is another

@@ -7,6 +7,7 @@ attachments and other files stay behind.
 """
 
 import copy
+import unicodedata
 from dataclasses import dataclass, field
 
 from tfcourse.checks.verdict import Verdict
@@ -86,14 +87,18 @@ def parts(release: dict, handed_in: list[dict]) -> Parts:
 
 
 def shown(source: str) -> str:
-    """A cell's text of bounded length, in which nothing is invisible.
+    """A cell's text of bounded length, in which nothing is invisible but spaces.
 
-    >>> shown("a\\x1b = 1\\n")
-    'a\\ufffd = 1\\n'
+    >>> shown("a\\x1b =\\xa01\\n")
+    'a\ufffd =\\xa01\\n'
     """
     cut = len(source) - LONGEST
     kept = source[:LONGEST] + (f"\n# … {cut} more characters" if cut > 0 else "")
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in kept)
+    return "".join(c if _plain(c) else "\ufffd" for c in kept)
+
+
+def _plain(c: str) -> bool:
+    return c.isprintable() or c in "\n\t" or unicodedata.category(c) == "Zs"
 
 
 def _code(id: str, source: str, says: str = "") -> dict:

@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN = $(VENV)/bin/python -m
 READY = $(VENV)/.ready
 
-.PHONY: setup book test lab weave execute exercises clean
+.PHONY: setup book test lab weave execute exercises handout grade clean
 
 setup: $(READY)
 
@@ -34,6 +34,12 @@ execute: setup
 
 exercises: setup
 	$(RUN) tools.make_exercises
+
+handout: setup
+	@$(RUN) tfcourse.grading.handout --chapter "$(CHAPTER)" $(OPTIONS)
+
+grade: setup
+	@$(RUN) tfcourse.grading "$(SUBMISSIONS)" --chapter "$(CHAPTER)" $(OPTIONS)
 
 clean:
 	rm -rf _build

@@ -41,6 +41,7 @@ def one_hot(i):
     return step(i)
 ''',
     "tfcourse/data/__init__.py": '"""Data."""\n',
+    "tfcourse/grading/a.py": '"""Grading."""\nimport tfcourse.checks.recurrent\nimport tfcourse.grading.b\n',
     "tfcourse/checks/__init__.py": '"""Checks."""\n',
     "tfcourse/checks/recurrent.py": "from tfcourse.recurrent import step\n",
     "chapters/01_recurrent.ipynb": '''\
@@ -122,6 +123,8 @@ PLANTED = {
     "W4 a room": (FITTING, "def", "import tfcourse.notebook\ndef", "not open"),
     "W4 relative": (FITTING, "def", "from .data import x\ndef", "relatively"),
     "W4 room": ("tfcourse/data/__init__.py", '"""Data."""', "import tfcourse.fitting", "no chapter's"),
+    "W4 graders": ("tfcourse/data/__init__.py", '"""Data."""', "import tfcourse.grading", "not open"),
+    "W4 graders' own": ("tfcourse/grading/a.py", "checks", "fitting", "no chapter's"),
     "W4 checks": ("tfcourse/checks/recurrent.py", "recurrent", "one_hot", "up to 1"),
     "W4 package": ("tfcourse/__init__.py", '"""', 'import tfcourse.fitting\n"""', "no chapter's"),
 }  # fmt: skip

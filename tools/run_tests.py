@@ -34,6 +34,11 @@ STEPS = (
     ),
     Step("notebooks", "the notebooks are in order", "tools.check_notebooks"),
     Step(
+        "sandbox",
+        "there is a sandbox for the tests of grading",
+        "tools.ensure_bubblewrap",
+    ),
+    Step(
         "unit", "the package, the checks, the tools", "pytest -n 2 --ignore tests/site"
     ),
     Step("doctest", "the examples", "pytest -n 2 --doctest-modules tfcourse"),

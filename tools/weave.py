@@ -13,7 +13,8 @@ W2  a teaching module holds a docstring, one import block, constants, functions 
 W3  a chapter imports only what earlier chapters built; its exercises and solutions
     may import its own modules too; nobody imports the bare package;
 W4  a module imports only what was built before it, and data; the rooms (notebook, data,
-    widgets) import no teaching module, and the checks of a chapter nothing later.
+    widgets) import no teaching module, and the checks of a chapter nothing later;
+    nobody imports the room of the graders.
 
 It also keeps the cloud cell: where `_config.yml` names the repository's address, the
 first code cell of every notebook fetches the course if it is not installed.
@@ -148,6 +149,9 @@ def imported(tree):
                 yield rest.partition(".")[0]
 
 
+GRADING = "grading"  # a room that is open to itself alone
+
+
 def import_problems(tree, chapters, limit, rooms, own=()):
     """What these take beyond the chapters up to `limit`, these rooms and own modules."""
     built = {module: c.number for c in chapters for module in c.modules}
@@ -185,7 +189,9 @@ def package_problems(root):
         except SyntaxError as error:
             yield f"W2 {where} line {error.lineno} is not Python: {error.msg}"
             continue
-        if rest and room in rooms:
+        if rest and room == GRADING:
+            open_rooms = (*rooms, GRADING)
+        elif rest and room in rooms:
             checked = [c.number for c in chapters if c.modules[0] == rest[0]]
             if room == "checks" and checked:
                 limit = checked[0]

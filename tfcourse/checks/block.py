@@ -38,7 +38,7 @@ def _(answer, draw):
             out[pre_norm] = layer(x)
     assert torch.equal(out[True], x)
     moved = (out[False] - F.layer_norm(x, (8,))).abs().max()
-    assert moved < 1e-4 and (out[False] - x).abs().max() > 0.1
+    assert moved < 1e-2 and (out[False] - x).abs().max() > 0.1
     replies = {
         "both x": "What the sub-layers add is zero in both, yes. But where does the norm "
         "of a post-norm block stand: on the branch, or on the stream?",

@@ -39,14 +39,15 @@ def close(
 ) -> None:
     """Raise a Mistake unless got equals want within rtol · |want| + atol.
 
-    Compares tensors, numbers, strings, and lists, tuples and dicts of these. Known
-    mistakes come first: by what to say of each, the value that it gives.
+    Compares tensors, numbers, strings, and lists, tuples and dicts of these. Of what is
+    not equal, known mistakes come first: by what to say of each, the value that it gives.
     """
+    seen = difference(got, want, rtol, atol)
+    if not seen:  # even if, for this input, a mistake would give the same
+        return
     for told, wrong in mistakes.items():
         differs(got, wrong, says=told, given=given, rtol=rtol, atol=atol)
-    seen = difference(got, want, rtol, atol)
-    if seen:
-        raise Mistake(says, seen=seen, given=given)
+    raise Mistake(says, seen=seen, given=given)
 
 
 def differs(
@@ -67,10 +68,11 @@ def measured(
     got: object, want: object, mistakes: Mapping[str, object], *, says: str, rtol: float
 ) -> None:
     """As close; but what was to be measured is not told, only what was got."""
+    if not difference(got, want, rtol, 1e-6):
+        return
     for told, wrong in mistakes.items():
         differs(got, wrong, says=told, rtol=rtol)
-    if difference(got, want, rtol, 1e-6):
-        raise Mistake(says, seen=f"Got {describe(got)}.")
+    raise Mistake(says, seen=f"Got {describe(got)}.")
 
 
 def difference(got, want, rtol: float, atol: float, place: str = "") -> str:

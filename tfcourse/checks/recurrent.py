@@ -6,6 +6,7 @@ from itertools import combinations
 import torch
 
 from tfcourse.checks import Mistake, close, describe, exercise
+from tfcourse.checks.compare import telling
 
 
 @exercise(
@@ -51,8 +52,8 @@ def _run(w_hh, xs, readout, start, last=None):
     return torch.stack(states).detach(), torch.stack(kept).sum(0)
 
 
-@exercise("01-2", title="Mend the way back", minutes=15, difficulty=3, points=4)
-def _(answer, draw):
+def _way_back(draw):
+    """States with their matrix and readout, the gradient, and what mistakes give."""
     d, t = 3, 5
     w_hh, xs, readout = draw.normal(d, d), draw.normal(t, d), draw.normal(d)
     states, want = _run(w_hh, xs, readout, draw.normal(d).tanh())
@@ -92,6 +93,13 @@ def _(answer, draw):
         "One step is missing: the loop must come down to i = 1.": known(stop=1),
         "The right numbers, transposed: entry (i, j) is the weight to i from j.": want.T,
     }
+    return (states, w_hh, readout), want, mistakes
+
+
+@exercise("01-2", title="Mend the way back", minutes=15, difficulty=3, points=4)
+def _(answer, draw):
+    # with a large matrix tanh saturates, and a mistake may make no difference
+    (states, w_hh, readout), want, mistakes = telling(_way_back, draw)
     got = answer.backward_through_time(states, w_hh, readout)
     given = {"w_hh": w_hh, "gradient": readout, "states": states}
     says = "Compare your loop with the formula by hand, for t = 1 and then for t = 2."

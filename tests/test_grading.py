@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import stat
 import sys
 from dataclasses import replace
@@ -10,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from hostile import HONEST, START, notebook, written
+from hostile import HONEST, MASK, START, notebook, written
 
 from tfcourse.checks.proofs import answers_file, load
-from tfcourse.grading import batch, command, handed, report
+from tfcourse.grading import batch, command, handed, handout, report
 from tfcourse.grading.inside import wire
 from tfcourse.grading.inside.worker import Cells, _reply, without_magics
 from tfcourse.grading.judge import Plan, Record, grade
@@ -646,3 +647,48 @@ def test_the_published_answers_get_their_own_reply(chapter):
             if proof.says in told[-1].text:
                 break  # another draw may show another mistake of the same answer first
         assert proof.says in told[-1].text, (str(proof), told)
+
+
+# The instructors' page
+
+
+def blocks(kind):
+    """The blocks of this kind on the page."""
+    page = (ROOT / "book" / "instructors.md").read_text("utf-8")
+    return re.findall(rf"```{kind}\n(.*?)```", page, flags=re.DOTALL)
+
+
+def test_the_page_shows_the_summary_of_its_three_students(tmp_path, bubblewrap):
+    (shown,) = (text for text in blocks("text") if text.startswith("Chapter 5"))
+    folder, out = tmp_path / "submissions", tmp_path / "out"
+    (folder / "cy").mkdir(parents=True)
+    right, untouched = (
+        json.loads((ROOT / name / "05_attention.ipynb").read_text("utf-8"))
+        for name in ("solutions", "exercises")
+    )
+    written(right)(folder / "ada.ipynb")
+    written(untouched)(folder / "cy" / "my attempt (final).ipynb")
+    for cell in right["cells"]:
+        if cell["metadata"].get("nbgrader", {}).get("grade_id") == "05-3":
+            cell["source"] = MASK.replace("(ago >= 0) & ", "")
+    written(right)(folder / "bob.ipynb")
+    assert run(folder, "--out", out, "--draws", 1) == 0
+    assert (out / "summary.txt").read_text("utf-8") == shown
+
+
+def test_the_page_has_a_private_test_that_works(handed_in, tmp_path):
+    (tmp_path / "mine.py").write_text("".join(blocks("python")))
+    own = plan(draws=1, tests=tmp_path / "mine.py")
+    for mask, earned in ((MASK, 2), (MASK.replace("< window", "<= window"), 0)):
+        submission = handed_in(START, (mask, "05-3"), 'check("05-3")')
+        (mark,) = (m for m in grade(own, submission, Here()).marks if m.private)
+        assert (mark.title, mark.points) == ("a window of one", earned)
+
+
+def test_options_that_the_page_names_are_there():
+    page = (ROOT / "book" / "instructors.md").read_text("utf-8")
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page))
+    named -= {"--sshlogin", "--array", "--cpus-per-task", "--force"}  # other programs'
+    parsers = command.parser(), handout.parser()
+    known = {o for p in parsers for a in p._actions for o in a.option_strings}
+    assert len(named) > 10 and named <= known

@@ -131,23 +131,21 @@ def test_proved_answers_are_shown_as_they_are(build, monkeypatch):
 
 
 def test_exercises_stand_in_a_table_that_leads_to_what_is_caught(build, monkeypatch):
-    about = {
-        "kind": "code",
-        "difficulty": 3,
-        "minutes": 10,
-        "choices": (),
-        "function": 0,
-    }
+    about = {"kind": "code", "difficulty": 3, "minutes": 10, "choices": ()}
     asked = [
-        Exercise(id="01-1", title="Clip | cut", points=3, **about),
-        Exercise(id="01-2", title="Carry", points=4, **about),
+        Exercise("01-1", "Clip | cut", points=3, function=None, **about),
+        Exercise("01-2", "Carry", points=4, function=None, **about),
+    ]
+    answers = [
+        proofs.Proof(id, kind, "", None)
+        for id, kind in (("01-1", "wrong"), ("01-1", "wrong"), ("01-1", "right"))
     ]
     rows = [proofs.Row("01-1", "Clip", f"{n} times.", "Once.") for n in (2, 3)]
-    monkeypatch.setattr(
-        directives, "exercises_of", lambda c: asked[: 2 * (c.number < 2)]
-    )
+    monkeypatch.setattr(directives, "exercises_of", lambda chapter: asked)
+    monkeypatch.setattr(proofs, "proofs_of", lambda chapter, root: answers)
     monkeypatch.setattr(proofs, "rows", lambda root: rows)
-    page, told = build("```{exercise-table}\n```\n\n```{proved-answers}\n```")
+    table = "```{exercise-table}\n```\n\n```{proved-answers}\n```"
+    page, told = build(table, new_code_cell("1"))
     assert "caught-01-2" in told  # nothing is proved of it: the link leads nowhere
     assert told.count("WARNING") == 1
     cells = re.findall(r"<td[^>]*><p>(.*?)</p></td>", page)

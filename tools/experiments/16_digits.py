@@ -4,7 +4,9 @@ import torch
 
 from tools.experiments import chapter_cells, rounded, run
 
-CELLS = "setup digits-load digits-cnn digits-makers digits-train digits-score".split()
+CELLS = """
+setup digits-load digits-cnn digits-makers digits-train digits-score
+"""
 SIZES = (30, 100, 300, 1100)
 RATES = (1e-3, 3e-3, 1e-2)
 SEEDS = range(5)
@@ -16,7 +18,7 @@ def rows(sizes=SIZES, rates=RATES, seeds=SEEDS, models=5):
     The rate is chosen on pictures that are not tested, after learning 300 of them.
     mixed: the same with 300 pictures whose pixels all change places, always alike.
     """
-    names = chapter_cells("16_variations", *CELLS)
+    names = chapter_cells("16_variations", *CELLS.split())
     learned, right = names["learned_digits"], names["right_digits"]
     order = torch.randperm(64, generator=torch.Generator().manual_seed(64))
     mixed = names["pictures"].flatten(1)[:, order].unflatten(1, (8, 8))

@@ -2,13 +2,13 @@
 
 from tools.experiments import chapter_cells, rounded, run
 
-CELLS = "setup walks decisions-train decisions-ask".split()
+CELLS = "setup walks decisions-train decisions-ask"
 SEEDS = range(5)
 
 
 def rows(seeds=SEEDS, bests=(0, -8)):
     """One row per set of walks and start: mean returns, and shares above the best seen."""
-    names = chapter_cells("16_variations", *CELLS)
+    names = chapter_cells("16_variations", *CELLS.split())
     for best in bests:
         for seed in seeds:
             model = names["learned_walks"](seed, best)

@@ -1,14 +1,14 @@
-"""The shape of a melody, from sound cut in three ways (V10)."""
+"""The shape of a melody, from sound cut in four ways (V10)."""
 
 from tools.experiments import chapter_cells, rounded, run
 
-CELLS = "setup melodies spectrogram-check melody-readers".split()
+CELLS = "setup melodies spectrogram-check melody-readers melody-train"
 SEEDS = range(3)
 
 
-def rows(cuts=("strips", "squares", "raw samples"), seeds=SEEDS):
+def rows(cuts=("strips", "squares", "raw samples", "notes"), seeds=SEEDS):
     """One row per cut: the shares right of three starts."""
-    names = chapter_cells("16_variations", *CELLS)
+    names = chapter_cells("16_variations", *CELLS.split())
     for cut in cuts:
         shares = [names["learned_melodies"](cut, seed) for seed in seeds]
         yield {"cut": cut, "right": rounded(shares)}

@@ -56,8 +56,8 @@ def _(answer, draw):
         raise Mistake(replies[chosen])
     return (
         "Other weights do exactly the same as before: columns of the first matrix change "
-        "places in F, rows of the table of places in T (here up to "
-        f"{apart.abs().max():.0e}, by rounding). L's penalties and C's window cannot move."
+        "places in F, rows of the table of places in T (tried just now, on three "
+        "pictures). L's penalties and C's window cannot move."
     )
 
 

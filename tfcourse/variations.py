@@ -72,37 +72,6 @@ def layers_to_reach(mask: Tensor, wanted: Tensor) -> int | None:
     return layers
 
 
-def local_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
-    """Causal attention to the last `window` tokens that never makes the other pairs.
-
-    Cut into blocks of `window`: the queries of a block need its keys and those of the
-    block before. 2 n window scores, where a mask makes n^2.
-    q, k: (b, h, t, k), v: (b, h, t, width of v)  ->  (b, h, t, width of v).
-    ValueError for a window under 1, or tensors that differ in b, h or t. Source: Beltagy
-    et al. (2020), appendix A (as "chunks").
-    """
-    if window < 1:
-        raise ValueError(f"window must be 1 or more; got window={window}")
-    if q.ndim != 4 or not q.shape[:3] == k.shape[:3] == v.shape[:3]:
-        shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
-        raise ValueError(f"q, k and v must be (b, h, t, width), alike; got {shapes}")
-    b, h, t, _ = q.shape
-    window = min(window, max(t, 1))
-    blocks = -(-t // window)
-    q, k, v = (
-        F.pad(x.flatten(0, 1), (0, 0, 0, blocks * window - t)).unflatten(
-            1, (blocks, -1)
-        )
-        for x in (q, k, v)
-    )  # (b h, blocks, window, width)
-    k, v = (torch.cat([F.pad(x, (0, 0, 0, 0, 1, -1)), x], dim=2) for x in (k, v))
-    places = torch.arange(2 * window, device=q.device)
-    mask = window_mask(places[window:], places, window).repeat(blocks, 1, 1)
-    mask[0, :, :window] = False  # before the first block there is nothing
-    mixed = attention(q, k, v, mask=mask[None])
-    return mixed.flatten(1, 2)[:, :t].unflatten(0, (b, h))
-
-
 def hash_buckets(x: Tensor, n_buckets: int, generator: torch.Generator) -> Tensor:
     """A bucket for each vector, mostly the same for vectors of nearly the same direction.
 
@@ -238,6 +207,37 @@ class SparseAttention(nn.Module):
         groups = q.shape[1] // k.shape[1]
         k, v = (part.repeat_interleave(groups, dim=1) for part in (k, v))
         return self.heads.out(merge_heads(self.mix(q, k, v)))
+
+
+def local_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
+    """Causal attention to the last `window` tokens that never makes the other pairs.
+
+    Cut into blocks of `window`: the queries of a block need its keys and those of the
+    block before. 2 n window scores, where a mask makes n^2.
+    q, k: (b, h, t, k), v: (b, h, t, width of v)  ->  (b, h, t, width of v).
+    ValueError for a window under 1, or tensors that differ in b, h or t. Source: Beltagy
+    et al. (2020), appendix A (as "chunks").
+    """
+    if window < 1:
+        raise ValueError(f"window must be 1 or more; got window={window}")
+    if q.ndim != 4 or not q.shape[:3] == k.shape[:3] == v.shape[:3]:
+        shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+        raise ValueError(f"q, k and v must be (b, h, t, width), alike; got {shapes}")
+    b, h, t, _ = q.shape
+    window = min(window, max(t, 1))
+    blocks = -(-t // window)
+    q, k, v = (
+        F.pad(x.flatten(0, 1), (0, 0, 0, blocks * window - t)).unflatten(
+            1, (blocks, -1)
+        )
+        for x in (q, k, v)
+    )  # (b h, blocks, window, width)
+    k, v = (torch.cat([F.pad(x, (0, 0, 0, 0, 1, -1)), x], dim=2) for x in (k, v))
+    places = torch.arange(2 * window, device=q.device)
+    mask = window_mask(places[window:], places, window).repeat(blocks, 1, 1)
+    mask[0, :, :window] = False  # before the first block there is nothing
+    mixed = attention(q, k, v, mask=mask[None])
+    return mixed.flatten(1, 2)[:, :t].unflatten(0, (b, h))
 
 
 class SegmentMemory:

@@ -134,7 +134,7 @@ def spans_before(end: int, near: int) -> list[tuple[int, int]]:
     From the last token back: at each size 1, 2, 4, ... at least `near` spans, and one more
     where the next size needs it to begin at a border.  ->  [(level, place in the level)],
     at most (near + 1) (1 + log2(end / near)). ValueError for near under 1. Source: Ye et
-    al. (2019), section 3.2.
+    al. (2019), section 3.
 
     >>> spans_before(7, near=1)  # token 6; tokens 4 and 5; tokens 0 to 3
     [(0, 6), (1, 2), (2, 0)]
@@ -156,7 +156,7 @@ def partition_mask(t: int, near: int) -> Tensor:
     """Which spans each of t tokens attends to, such that it meets each token before it once.
 
     -> (t, spans) Boolean, True = may attend; the spans in the order of span_means.
-    ValueError for near under 1. Source: Ye et al. (2019), section 3.2.
+    ValueError for near under 1. Source: Ye et al. (2019), section 3.
     """
     starts, size = [0], t
     while size > 1:

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import astuple
-from itertools import chain
+from itertools import chain, product
 
 import numpy as np
 import pytest
@@ -48,6 +48,7 @@ from tfcourse.widgets import (
     HeadsSideBySide,
     LearningRateSchedule,
     MergeStepper,
+    ModelChoice,
     NextToken,
     RotaryScore,
     RotateAndQuantize,
@@ -1112,3 +1113,54 @@ def test_normal_numbers_are_normal():
     assert abs((numbers**4).mean() - 3) < 0.1
     assert abs(np.corrcoef(numbers[1:], numbers[:-1])[0, 1]) < 0.01
     np.testing.assert_array_equal(widgets._normals(3, seed=7), numbers[:3])
+
+
+def choice(**answers):
+    figure = ModelChoice()
+    figure.answers = figure.answers | answers
+    return {decision: what for decision, what, _ in figure.advice()}
+
+
+def test_the_first_rule_that_fits_counts():
+    assert choice()["kind"] == "a decoder"
+    assert choice(middle="yes")["kind"] == "a decoder that was taught gaps"
+    assert choice(middle="yes", output="label")["kind"] == "an encoder"
+    assert choice(leave="no", wait="night")["place"] == "your own hardware"
+    assert choice(wait="night")["place"] == "a host, in batches"
+    assert choice(facts="yes")["facts"] == "retrieval into the prompt"
+
+
+def test_every_rule_can_come_to_count_and_every_decision_is_always_made():
+    figure = ModelChoice()
+    names = list(figure.questions)
+    choices = [list(figure.questions[name][1]) for name in names]
+    decisions = list(dict.fromkeys(rule[0] for rule in figure.rules))
+    used = set()
+    for answers in product(*choices):
+        figure.answers = dict(zip(names, answers, strict=True))
+        found = figure.advice()
+        assert [row[0] for row in found] == decisions
+        used.update(found)
+    assert len(used) == len(figure.rules)
+    assert all(why.endswith(".") for *_, why in figure.rules)
+
+
+def test_every_answer_matters():
+    figure = ModelChoice()
+    asked = {
+        (name, answer) for rule in figure.rules for name, answer in rule[1].items()
+    }
+    for name, (_, answers) in figure.questions.items():
+        assert len({answer for n, answer in asked if n == name}) == len(answers) - 1
+        assert {answer for n, answer in asked if n == name} < set(answers)
+
+
+def test_the_still_picture_of_the_choice_shows_all_of_it():
+    texts = [text.get_text() for text in ModelChoice().still().axes[0].texts]
+    for decision, what, _ in ModelChoice().advice():
+        assert what in texts and decision in texts
+
+
+def test_an_answer_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match="leave must be one of yes, no; got 'perhaps'"):
+        choice(leave="perhaps")

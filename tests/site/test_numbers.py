@@ -25,6 +25,7 @@ from tfcourse.widgets import (
     HeadsSideBySide,
     LearningRateSchedule,
     MergeStepper,
+    ModelChoice,
     RotaryScore,
     RotateAndQuantize,
     ServingCalculator,
@@ -832,3 +833,24 @@ def test_a_turn_is_told(call):
     assert re.search(r"2 bits each: not turned, .* turned by 40°, 0\.0093; on av", told)
     many = f"{figure.error(figure.vector(128)):.2f}"
     assert f"128 coordinates: not turned {many}, or " in told
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {},
+        {"leave": "no", "output": "label", "examples": "many"},
+        {"output": "search", "length": "book", "facts": "yes"},
+        {"middle": "yes", "wait": "night", "requests": "many"},
+    ],
+)
+def test_the_choice_of_a_model_is_that_of_python(call, answers):
+    figure = ModelChoice()
+    before = [list(row) for row in figure.advice()]
+    figure.answers = figure.answers | answers
+    rows = call("ModelChoice.advice", figure.rules, figure.answers)
+    assert rows == [list(row) for row in figure.advice()]
+    other = call("ModelChoice.changed", before, rows)
+    assert other == [
+        new for old, new in zip(before, rows, strict=True) if old[1] != new[1]
+    ]

@@ -21,6 +21,7 @@ FIGURES = {
     "HeadsSideBySide": ("head 0 looks at", 1),
     "LearningRateSchedule": ("above the lowest point", 5),
     "MergeStepper": ("bytes per piece", 1),
+    "ModelChoice": ("May the texts leave the house?", 0),
     "NextToken": ("after the cut", 3),
     "RotaryScore": ("Query at ", 4),
     "RotateAndQuantize": ("holds ", 3),
@@ -834,6 +835,30 @@ def test_the_tail_is_cut_and_another_prompt_is_chosen(open_figure):
     prompts.last.press("Enter")
     expect(prompts.last).to_have_attribute("aria-pressed", "true")
     expect(told).not_to_have_text(before)
+
+
+def test_a_model_is_chosen_by_keyboard_and_what_follows_is_told(open_figure, page):
+    box = open_figure("ModelChoice")
+    told, rows = box.get_by_role("status"), box.locator("tbody tr")
+    expect(told).to_have_text(
+        "Now where it runs: a host, to begin with; kind: a decoder."
+    )
+    expect(rows).to_have_count(8)
+    group = box.get_by_role("group", name="May the texts leave the house?")
+    no = group.get_by_role("button", name="no")
+    no.focus()
+    page.keyboard.press("Enter")
+    expect(no).to_have_attribute("aria-pressed", "true")
+    expect(group.get_by_role("button", name="yes")).to_have_attribute(
+        "aria-pressed", "false"
+    )
+    expect(told).to_have_text("Now where it runs: your own hardware.")
+    expect(rows.first).to_contain_text("open weights")
+    box.get_by_role("button", name="a label or number").click()
+    expect(told).to_contain_text("kind: an encoder; trained to find: hidden words")
+    expect(box.locator("tr.tfc-advice-new")).to_have_count(2)
+    page.set_viewport_size({"width": 360, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
 @pytest.mark.parametrize("way", ["server", "disk"])

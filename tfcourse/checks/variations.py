@@ -1,4 +1,6 @@
-"""What the answers of chapter 16's exercises must do."""
+"""Checks of chapter 16: variations and limits."""
+
+import math
 
 import torch
 from torch import Tensor
@@ -125,3 +127,156 @@ def _(answer, draw):
     got = answer.overlapping_patches(x, (3, 2), (3, 2))
     close(got, _windows(x, (3, 2), (3, 2)), says="With stride = size nothing overlaps.")
     return "The same as by loops, for overlapping patches and for separate ones."
+
+
+RELAY_FLAWS = {  # by name: what to say
+    "future": "A relay is seen by tokens that come *before* it: that is the future. A query "
+    "sees keys up to its own place.",
+    "band": "The own block is the one in which the token stands, from its border on; yours is "
+    "a band of the last `block` tokens, whatever the borders.",
+    "first": "These are the *first* tokens of each block. What stands there has not seen the "
+    "rest of its block, and cannot pass it on: the relays are the last ones.",
+    "one": "Only one relay in each block is seen: there are `relays` of them.",
+    "last": "Only the relays of the block before are seen: a token sees those of *all* earlier "
+    "blocks, or three blocks take three layers.",
+}
+
+
+def _relays(t, block, relays, flaw=""):
+    """Who sees whom, pair by pair: (t, t) Boolean."""
+    sees = torch.zeros(t, t, dtype=torch.bool)
+    for i in range(t):
+        for j in range(t if flaw == "future" else i + 1):
+            own = 0 <= i - j < block if flaw == "band" else i // block == j // block
+            in_block = j % block
+            if flaw == "first":
+                relay = in_block < relays
+            else:
+                relay = in_block >= block - (1 if flaw == "one" else relays)
+            near = flaw != "last" or i // block - j // block == 1
+            sees[i, j] = (own and j <= i) or (relay and near)
+    return sees
+
+
+def _relay_case(draw):
+    block = draw.integer(3, 7)
+    given = draw.integer(3 * block + 1, 6 * block), block, draw.integer(2, block)
+    told = {RELAY_FLAWS[flaw]: _relays(*given, flaw) for flaw in RELAY_FLAWS}
+    return given, _relays(*given), told
+
+
+@exercise("16-5", title="A relay in every block", minutes=15, difficulty=2, points=3)
+def _(answer, draw):
+    says = (
+        "Pair by pair: same block and not later, or among the last of an earlier block."
+    )
+    for _ in range(4):
+        given, want, told = telling(_relay_case, draw)
+        shown = "t = {}, block = {}, relays = {}".format(*given)
+        close(answer.fixed_mask(*given), want, mistakes=told, says=says, given=shown)
+    t, block = draw.integer(5, 9), draw.integer(2, 5)
+    says = "Where all of a block are relays, everything before is seen."
+    want = torch.ones(t, t, dtype=torch.bool).tril()
+    close(answer.fixed_mask(t, block, block), want, says=says)
+    says = "`relays` is 1 where it is not given."
+    close(answer.fixed_mask(3 * block, block), _relays(3 * block, block, 1), says=says)
+    says = "A block may be longer than the text: then it is the only one."
+    close(answer.fixed_mask(t, 50, 3), want, says=says)
+    return (
+        "The same as pair by pair. Whatever is said in a block reaches its last token in "
+        "one layer, and from there everybody after it in the next."
+    )
+
+
+def _dilated(t, window, dilation):
+    """Who sees whom, pair by pair: (t, t) Boolean."""
+    sees = torch.zeros(t, t, dtype=torch.bool)
+    for i in range(t):
+        for step in range(window):
+            if i - step * dilation >= 0:
+                sees[i, i - step * dilation] = True
+    return sees
+
+
+def _dilated_case(draw):
+    window, dilation = draw.integer(3, 5), draw.integer(2, 4)
+    t = draw.integer(window * dilation + 3, window * dilation + 9)
+    lag = torch.arange(t)[:, None] - torch.arange(t)
+    on_grid, past = lag % dilation == 0, lag >= 0
+    told = {
+        "No end: every `dilation`-th token back to the beginning. A token sees `window` "
+        "keys, itself included.": past & on_grid,
+        "One key too many: `window` keys, the token itself included, so the last is "
+        "`(window - 1) * dilation` back.": past & on_grid & (lag <= window * dilation),
+        "The window is counted in tokens; it is counted in keys, `dilation` apart.": past
+        & on_grid
+        & (lag < window),
+        "Every token of the stretch is seen: of the lags only each `dilation`-th one counts.": past
+        & (lag <= (window - 1) * dilation),
+        "It looks forwards as well: a query sees nothing that comes after it.": on_grid
+        & (lag.abs() <= (window - 1) * dilation),
+    }
+    return (t, window, dilation), _dilated(t, window, dilation), told
+
+
+def _heard(t, window, dilations):
+    """The lags from which something arrives, after these layers, by sets."""
+    lags = {0}
+    for dilation in dilations:
+        lags = {lag + step * dilation for lag in lags for step in range(window)}
+    return {lag for lag in lags if lag < t}
+
+
+def _fewest(t, window):
+    layers = 0
+    while window**layers < t:
+        layers += 1
+    return layers
+
+
+def _whole_numbers(dilations):
+    if not isinstance(dilations, list | tuple):
+        raise Mistake(f"A list of dilations, one for each layer; got {dilations!r}.")
+    for dilation in dilations:
+        if isinstance(dilation, bool) or not isinstance(dilation, int) or dilation < 1:
+            raise Mistake(f"A dilation is a whole number from 1 on; got {dilation!r}.")
+    return list(dilations)
+
+
+@exercise("16-6", title="Bands with holes", minutes=25, difficulty=4, points=5)
+def _(answer, draw):
+    says = "The keys at lags 0, dilation, 2 dilation, …, as far as there are tokens."
+    for _ in range(3):
+        given, want, told = telling(_dilated_case, draw)
+        shown = "t = {}, window = {}, dilation = {}".format(*given)
+        close(answer.dilated_mask(*given), want, mistakes=told, says=says, given=shown)
+    cases = [(1, 3), (2, 2), (64, 2), (65, 2), (81, 3), (82, 3), (100, 5), (1000, 10)]
+    cases += [(draw.integer(20, 300), draw.integer(2, 7)) for _ in range(4)]
+    for t, window in cases:
+        found = _whole_numbers(answer.dilations(t, window))
+        shown = f"t = {t}, window = {window}: {found}"
+        missing = sorted(set(range(t)) - _heard(t, window, found))
+        fewest = _fewest(t, window)
+        if missing and len(found) < fewest:
+            raise Mistake(
+                f"Too few layers: {len(found)} of them carry from at most "
+                f"{window}^{len(found)} = {window ** len(found)} places, and there are {t}.",
+                given=shown,
+            )
+        if missing:
+            raise Mistake(
+                f"There is a hole: nothing arrives from {missing[0]} tokens back. Each "
+                "layer must step over exactly what the ones before it have covered.",
+                given=shown,
+            )
+        if len(found) > fewest:
+            raise Mistake(
+                f"Everything arrives, but in {len(found)} layers; {fewest} would do. "
+                "How far does a layer of `window` keys carry what has been gathered?",
+                given=shown,
+            )
+    layers = math.ceil(math.log(4096, 16))
+    return (
+        "Nothing is missed, and no layer is too many: each multiplies what is covered by "
+        f"the window. With 16 keys, {layers} layers reach 4096 tokens."
+    )

@@ -37,6 +37,7 @@ __all__ = [
     "HeadsSideBySide",
     "LearningRateSchedule",
     "MergeStepper",
+    "ModelChoice",
     "NextToken",
     "RotaryScore",
     "RotateAndQuantize",
@@ -1593,3 +1594,43 @@ class RotateAndQuantize(InteractiveFigure):
             ylabel="squared error of\na vector of length 1",
             logy=True,
         )
+
+
+CHOICE = json.loads((HERE / "model_choice.json").read_text("utf-8"))
+
+
+class ModelChoice(InteractiveFigure):
+    """Questions about a task, and what follows from the answers for the choice of a model.
+
+    `questions` are {name: [question, {answer: how it reads}]}, `answers` one for each.
+    `rules` are [decision, {question: answer}, advice, reason]; of a decision's rules the
+    first one counts whose answers all fit. ValueError for an answer that there is not.
+    """
+
+    _esm = _module("model_choice.js")
+    _css = _own_style("model_choice.css")
+    questions = traitlets.Dict(CHOICE["questions"]).tag(sync=True)
+    answers = traitlets.Dict(CHOICE["answers"]).tag(sync=True)
+    rules = traitlets.List(CHOICE["rules"]).tag(sync=True)
+
+    @traitlets.validate("answers")
+    def _check_answers(self, proposal) -> dict[str, str]:
+        given = proposal["value"]
+        for name, (_, choices) in self.questions.items():
+            if given.get(name) not in choices:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(choices)}; got {given.get(name)!r}"
+                )
+        return given
+
+    def advice(self) -> list[tuple[str, str, str]]:
+        """(decision, advice, reason), one for each decision."""
+        found = {}
+        for decision, when, what, why in self.rules:
+            fits = all(self.answers[name] == answer for name, answer in when.items())
+            if fits and decision not in found:
+                found[decision] = decision, what, why
+        return list(found.values())
+
+    def still(self) -> Figure:
+        return figures.boxes([[(what, name)] for name, what, _ in self.advice()])

@@ -180,7 +180,7 @@ class LinearAttention(nn.Module):
         self.out = nn.Linear(d_model, d_model, bias=bias)
         self.chunk, decay = chunk, None
         if half_lives is not None:
-            decay = 0.5 ** (1 / torch.tensor(half_lives))
+            decay = 0.5 ** (1 / torch.as_tensor(half_lives))
             decay = decay[:, None].expand(n_heads, d_model // n_heads).clone()
         self.register_buffer("decay", decay, persistent=False)
 
@@ -283,7 +283,11 @@ MIXERS: Mapping[str, Callable[[GPTConfig, int], nn.Module | None]] = {
     "softmax": lambda c, layer: None,  # stays as it is
     "linear": lambda c, layer: LinearAttention(c.d_model, c.n_heads, c.bias),
     "decaying": lambda c, layer: LinearAttention(
-        c.d_model, c.n_heads, c.bias, 4.0 ** torch.arange(1, c.n_heads + 1), chunk=32
+        c.d_model,
+        c.n_heads,
+        c.bias,
+        [4.0 ** (i + 1) for i in range(c.n_heads)],
+        chunk=32,
     ),
     "time mix": lambda c, layer: TimeMix(c.d_model, c.n_heads),
     "convolution": lambda c, layer: GatedConvolution(

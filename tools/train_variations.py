@@ -3,7 +3,7 @@
 usage: python -m tools.train_variations [MIXER ...]      (default: all)
 
 All read the text with the tokenizer of the stored code model, and see the same windows
-in the same order. Takes about five minutes each. What a run found, also on the way, is a
+in the same order. Takes about three minutes each. What a run found, also on the way, is a
 row of 16_mixers.json; the weights of those in STORED are kept besides.
 """
 
@@ -45,7 +45,7 @@ FRAME = {
 }
 FEED_FORWARD = {"time mix": 213}  # its fifth matrix is paid for here: equal parameters
 RATES = {}  # of those that do not learn best at the usual 5e-3
-STEPS, BATCH, EVERY = 3000, 4, 250
+STEPS, BATCH, EVERY = 2000, 4, 250
 
 
 def begun(mixer, seed=0):

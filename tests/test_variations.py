@@ -151,6 +151,13 @@ def test_linear_attention_is_a_weighed_mean_of_what_came_before():
 
 def test_a_half_life_halves():
     layer = LAYERS["decaying"]
+    q, k, v = layer.qkv(READ)
+    lag = torch.arange(RT)[:, None] - torch.arange(RT)
+    kept = 0.5 ** (lag / torch.tensor([1.0, 3.0, 50.0]).view(RH, 1, 1))
+    weights = (elu_features(q) @ elu_features(k).mT * kept).tril()
+    mixed = weights / weights.sum(dim=-1, keepdim=True) @ v
+    expected = layer.out(mixed.transpose(1, 2).flatten(2))
+    close(layer(READ, causal=True), expected, atol=1e-5)
     halves = layer.decay[:, 0] ** random(3).new_tensor([1.0, 3.0, 50.0])
     close(halves, torch.full_like(halves, 0.5), atol=1e-5)  # made in float32
     assert "decay" not in layer.state_dict()

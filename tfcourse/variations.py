@@ -160,8 +160,8 @@ def carried(
 class LinearAttention(nn.Module):
     """Attention with weights φ(q) · φ(k) in the place of a softmax, from left to right.
 
-    out_i = Σ_{j≤i} (φ(q_i)·φ(k_j)) v_j / Σ_{j≤i} φ(q_i)·φ(k_j), φ: elu_features.
-    half_lives: for each head, after how many tokens a weight is halved; none unless given.
+    out_i = Σ a_ij v_j / Σ a_ij over j ≤ i, a_ij = w^(i-j) φ(q_i)·φ(k_j), φ: elu_features.
+    half_lives: for each head, after how many tokens w has halved a weight; w = 1 unless given.
     Called as MultiHeadAttention with x: (b, t, d)  ->  (b, t, d); cache: a StateCache.
     ValueError, TypeError as carried; positions are not looked at.
     Sources: Katharopoulos et al. (2020), section 3; Sun et al. (2023), for decay by head.
@@ -189,9 +189,11 @@ class LinearAttention(nn.Module):
     ) -> Tensor:
         state = carried(self, causal, cache, others).get("sums")
         q, k, v = self.qkv(x)
-        q, k, options = elu_features(q), elu_features(k), {"chunk": self.chunk}
+        options = {"chunk": self.chunk, "state": state}
+        if self.decay is not None:  # each token counts 1 when it reads, the last one w
+            options |= {"decay": self.decay, "bonus": 1 / self.decay}
         sums, state = linear_attention(
-            q, k, with_ones(v), decay=self.decay, state=state, **options
+            elu_features(q), elu_features(k), with_ones(v), **options
         )
         if cache is not None:
             cache.carry(x.shape[1], sums=state)

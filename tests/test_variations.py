@@ -110,6 +110,25 @@ def test_float32_keeps_its_digits_where_the_powers_are_long():
     close(out.double(), exact, atol=1e-4)
 
 
+def test_gradients_are_numbers_up_to_the_strongest_decay():
+    layer = TimeMix(RD, RH)
+    with torch.no_grad():
+        layer.rate.fill_(5.0)  # far above the ceiling
+    x = random(RB, 96, RD, dtype=torch.float32).requires_grad_()
+    layer(x, causal=True).sum().backward()
+    assert x.grad.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in layer.parameters())
+    decay = torch.full((RH, RK), 0.14, requires_grad=True)  # 0.14 ** 32 is just allowed
+    q, k, v = random(3, RB, RH, 64, RK, dtype=torch.float32)
+    out, state = linear_attention(q, k, v, decay=decay, chunk=32)
+    (out.sum() + state.sum()).backward()
+    exact = decay.detach().double().requires_grad_()
+    doubles = (x.double() for x in (q, k, v))
+    out, state = linear_attention(*doubles, decay=exact, chunk=1)
+    (out.sum() + state.sum()).backward()
+    torch.testing.assert_close(decay.grad.double(), exact.grad, rtol=1e-3, atol=1e-3)
+
+
 def test_a_chunk_that_would_overflow_is_refused_with_a_remedy():
     q, k, v, decay, _ = heads(64)
     single = [x.float() for x in (q, k, v)]

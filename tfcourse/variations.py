@@ -54,12 +54,12 @@ def chunk_step(
     own = ((q if bonus is None else q * bonus[:, None]) * k).sum(dim=-1, keepdim=True)
     if decay is not None:
         i = torch.arange(q.shape[-2] + 1, device=q.device)
-        powers = decay[:, None] ** i[:, None]  # (h, t + 1, k)
-        q, k = q * powers[:, :-1], k / powers[:, 1:]
+        logs = decay.log()[:, None] * i[:, None]  # of the powers: (h, t + 1, k)
+        q, k = q * logs[:, :-1].exp(), k * (-logs[:, 1:]).exp()
     scores = (q @ k.transpose(-2, -1)).tril(diagonal=-1)
     out = q @ state + scores @ v + own * v
     state = state + k.transpose(-2, -1) @ v
-    return out, state if decay is None else state * powers[:, -1, :, None]
+    return out, state if decay is None else state * logs[:, -1, :, None].exp()
 
 
 def require_powers(decay: Tensor, t: int) -> None:

@@ -2,7 +2,7 @@
 
 from tools.experiments import chapter_cells, rounded, run
 
-CELLS = "setup text short-runs"
+CELLS = "setup setup-course text short-runs"
 MIXERS = ("softmax", "linear", "time mix", "convolution")
 RATES, USUAL, SEEDS = (2e-3, 5e-3, 1e-2), 5e-3, range(3)
 

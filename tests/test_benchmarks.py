@@ -24,13 +24,14 @@ DECODED = {"small": 1.5, "larger": 1.2}  # theirs / ours, by size
 FLAT = 1.2  # a step after 512 tokens, beside one after 64
 SMALL = 0.27  # of the bytes of float32: a layer in eight bits
 TOGETHER = 3.0  # tokens a second of eight texts, beside one
+LINEAR_FROM = 1024  # tokens: from here on linear attention is to win
 
 
 @pytest.fixture(scope="module")
 def fresh():
     """The lines of a short run of each benchmark on this machine, now."""
     found = {}
-    for module in (*BENCHMARKS, "decode", "quantization"):
+    for module in (*BENCHMARKS, "decode", "quantization", "linear"):
         command = [sys.executable, "-m", f"benchmarks.{module}", "--smoke"]
         done = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, check=False
@@ -136,3 +137,17 @@ def test_layers_in_eight_bits_hold_a_quarter(which, fresh):
         ours = memory[f"ours: {kind}"]
         assert ours < SMALL * memory["float32"]
         assert ours < 1.01 * memory[f"torchao: {kind}"]
+
+
+@pytest.mark.parametrize("which", ["published", "fresh"])
+def test_linear_attention_wins_on_long_texts_with_a_state_that_stays_flat(which, fresh):
+    found = fresh["linear"][-1]
+    rows = fresh["linear"][:-1]
+    if which == "published":
+        found = stored_results("16_linear_speed")
+        rows = found["rows"]
+    long = [row for row in rows if row["length"] >= LINEAR_FROM]
+    assert {row["mode"] for row in long} == {"training", "inference"}
+    for row in long:
+        assert row["ratio"] >= (GOAL if which == "published" else NOISE * GOAL), row
+    assert len(set(found["state_bytes"].values())) == 1 < len(found["state_bytes"])

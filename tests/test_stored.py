@@ -22,14 +22,30 @@ from tfcourse.fitting import cross_entropy
 from tfcourse.gpt import stored_gpt
 from tfcourse.recurrent import LSTMCell, RecurrentModel, RNNCell
 from tfcourse.training import evaluate
+from tfcourse.variations import stored_mixer
 
+MIXERS = {
+    "16_linear": "linear",
+    "16_time_mix": "time mix",
+    "16_convolution": "convolution",
+}
 CELLS = {"01_rnn": RNNCell, "01_lstm": LSTMCell}
 
 
 def test_every_weight_file_has_a_card_and_a_test():
     files = {path.stem for path in WEIGHTS.glob("*.safetensors")}
     cards = {path.stem for path in WEIGHTS.glob("*.json")}
-    assert files == cards == {*CELLS, "09_translator", "11_code", "13_draft"}
+    assert (
+        files
+        == cards
+        == {
+            *CELLS,
+            "09_translator",
+            "11_code",
+            "13_draft",
+            *MIXERS,
+        }
+    )
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -75,6 +91,23 @@ def test_the_stored_draft_has_the_loss_of_its_card_and_the_models_tokenizer():
         bits < 2.2
     )  # worse than the model it guesses for, and far from knowing nothing
     assert (WEIGHTS / "13_draft.safetensors").stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_a_stored_mixer_has_the_loss_of_its_card_and_of_its_row(name):
+    model, tokenizer = stored_mixer(name)
+    _, card = stored_weights(name)
+    corpus = load_corpus()
+    assert card["data"]["sha256"] == corpus.sha256 and card["mixer"] == MIXERS[name]
+    rows = stored.stored_results("16_mixers")["rows"]
+    own = {r["lr"]: r["bits_per_byte"] for r in rows if r["mixer"] == card["mixer"]}
+    best = min(own, key=own.get)
+    assert (best, own[best]) == (card["recipe"]["lr"], card["bits_per_byte"])
+    ids = torch.tensor(tokenizer.encode(corpus.scored))
+    bits = evaluate(model, ids) / math.log(2) * (len(ids) - 1) / len(corpus.scored)
+    assert bits == pytest.approx(card["bits_per_byte"], abs=0.002)
+    assert bits < 3  # it has learned
+    assert (WEIGHTS / f"{name}.safetensors").stat().st_size < 1_400_000
 
 
 def test_the_stored_translator_has_the_loss_of_its_card_and_does_what_it_is_told():

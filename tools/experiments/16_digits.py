@@ -5,7 +5,7 @@ import torch
 from tools.experiments import chapter_cells, rounded, run
 
 CELLS = """
-setup setup-course digits-load digits-cnn digits-makers digits-train digits-score
+setup setup-notebook setup-course digits-load digits-cnn digits-makers digits-train digits-score
 """
 SIZES = (30, 100, 300, 1100)
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)

@@ -2,7 +2,7 @@
 
 from tools.experiments import chapter_cells, rounded, run
 
-CELLS = "setup setup-course walks decisions-train decisions-ask"
+CELLS = "setup setup-notebook setup-course walks decisions-train decisions-ask"
 SEEDS = range(5)
 
 

@@ -2,7 +2,7 @@
 
 from tools.experiments import chapter_cells, rounded, run
 
-CELLS = "setup setup-course melodies spectrogram-check melody-readers melody-train"
+CELLS = "setup setup-notebook setup-course melodies spectrogram-check melody-readers melody-train"
 CUTS = ("strips", "squares", "raw samples", "notes")
 RATES = (3e-3, 1e-2)
 SEEDS = range(5)

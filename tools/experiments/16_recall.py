@@ -6,7 +6,7 @@ Two layers of width 32 and two heads, a window of 16 tokens or what costs about 
 
 from tools.experiments import chapter_cells, run
 
-CELLS = "setup patterns mixes recall-task recall-model recall-run"
+CELLS = "setup setup-course patterns mixes recall-task recall-model recall-run"
 PATTERNS = (
     "strided",
     "full",

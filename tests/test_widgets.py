@@ -1132,8 +1132,8 @@ def test_the_first_rule_that_fits_counts():
 
 def test_every_rule_can_come_to_count_and_every_decision_is_always_made():
     figure = ModelChoice()
-    names = list(figure.questions)
-    choices = [list(figure.questions[name][1]) for name in names]
+    names = [name for name, _, _ in figure.questions]
+    choices = [[answer for answer, _ in offered] for *_, offered in figure.questions]
     decisions = list(dict.fromkeys(rule[0] for rule in figure.rules))
     used = set()
     for answers in product(*choices):
@@ -1150,9 +1150,10 @@ def test_every_answer_matters():
     asked = {
         (name, answer) for rule in figure.rules for name, answer in rule[1].items()
     }
-    for name, (_, answers) in figure.questions.items():
-        assert len({answer for n, answer in asked if n == name}) == len(answers) - 1
-        assert {answer for n, answer in asked if n == name} < set(answers)
+    for name, _, choices in figure.questions:
+        answers = {answer for n, answer in asked if n == name}
+        assert answers < {answer for answer, _ in choices}
+        assert len(answers) == len(choices) - 1
 
 
 def test_the_still_picture_of_the_choice_shows_all_of_it():

@@ -1602,24 +1602,25 @@ CHOICE = json.loads((HERE / "model_choice.json").read_text("utf-8"))
 class ModelChoice(InteractiveFigure):
     """Questions about a task, and what follows from the answers for the choice of a model.
 
-    `questions` are {name: [question, {answer: how it reads}]}, `answers` one for each.
+    `questions` are [name, question, [[answer, how it reads]]], `answers` one for each.
     `rules` are [decision, {question: answer}, advice, reason]; of a decision's rules the
     first one counts whose answers all fit. ValueError for an answer that there is not.
     """
 
     _esm = _module("model_choice.js")
     _css = _own_style("model_choice.css")
-    questions = traitlets.Dict(CHOICE["questions"]).tag(sync=True)
+    questions = traitlets.List(CHOICE["questions"]).tag(sync=True)
     answers = traitlets.Dict(CHOICE["answers"]).tag(sync=True)
     rules = traitlets.List(CHOICE["rules"]).tag(sync=True)
 
     @traitlets.validate("answers")
     def _check_answers(self, proposal) -> dict[str, str]:
         given = proposal["value"]
-        for name, (_, choices) in self.questions.items():
-            if given.get(name) not in choices:
+        for name, _, choices in self.questions:
+            answers = [answer for answer, _ in choices]
+            if given.get(name) not in answers:
                 raise ValueError(
-                    f"{name} must be one of {', '.join(choices)}; got {given.get(name)!r}"
+                    f"{name} must be one of {', '.join(answers)}; got {given.get(name)!r}"
                 )
         return given
 

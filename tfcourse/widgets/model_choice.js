@@ -33,19 +33,22 @@ function spoken(rows) {
 function render({ model, el }) {
   const { box, says, say } = frame(el, "Questions about a task, and the model that they lead to");
   const buttons = [];
-  const asked = Object.entries(model.get("questions")).map(([name, [question, choices]]) => {
-    const group = h("div", { class: "tfc-choices tfc-question", role: "group", "aria-label": question });
-    group.append(h("span", { "aria-hidden": "true" }, question));
-    for (const [answer, label] of Object.entries(choices)) {
+  const asked = model.get("questions").map(([name, question, choices]) => {
+    const offered = choices.map(([answer, label]) => {
       const button = h("button", { type: "button", class: "tfc-choice" }, label);
       button.addEventListener("click", () => {
         model.set("answers", { ...model.get("answers"), [name]: answer });
         model.save_changes();
       });
       buttons.push([button, name, answer]);
-      group.append(button);
-    }
-    return group;
+      return button;
+    });
+    return h(
+      "div",
+      { class: "tfc-question", role: "group", "aria-label": question },
+      h("span", { "aria-hidden": "true" }, question),
+      h("div", { class: "tfc-choices" }, ...offered),
+    );
   });
   const body = h("tbody", {});
   const columns = ["decision", "look for", "because"].map((text) => h("th", { scope: "col" }, text));

@@ -156,7 +156,9 @@ class ExerciseTable(CourseTable):
 
     def markdown(self) -> str:
         root = Path(self.env.srcdir)
-        lines = ["| exercise | kind | difficulty | minutes | points | catches |"]
+        lines = [
+            "| exercise | kind | difficulty | minutes | points | mistakes caught |"
+        ]
         lines += ["|:--|:--|--:|--:|--:|--:|"]
         for chapter in proofs.written(root):
             exercises, proved = exercises_of(chapter), proofs.proofs_of(chapter, root)
@@ -167,7 +169,7 @@ class ExerciseTable(CourseTable):
             lines.append(f"| **{title}** | | | **{minutes}** | **{points}** | |")
             for e in exercises:
                 facts = f"{e.kind} | {e.difficulty} | {e.minutes} | {e.points}"
-                wrong = f"[{caught[e.id]} mistakes](#caught-{e.id})"
+                wrong = f"[{caught[e.id]}](#caught-{e.id})"
                 lines.append(f"| {cell(f'{e.id} {e.title}')} | {facts} | {wrong} |")
         return "\n".join(lines)
 

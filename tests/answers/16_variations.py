@@ -1,5 +1,7 @@
 """Answers to the exercises of chapter 16, right and wrong."""
 
+import math
+
 import torch
 from torch.nn import functional as F
 
@@ -390,6 +392,29 @@ def the_first_of_each_block():
     return fixed_mask
 
 
+@wrong("16-5", says="looks ahead within the own block")
+def the_whole_block():
+    """Sees all of its own block."""
+
+    def fixed_mask(t, block, relays=1):
+        i, j = grid(t)
+        relay = (j % block >= block - relays) & (j <= i)
+        return (i // block == j // block) | relay
+
+    return fixed_mask
+
+
+@wrong("16-5", says="the relays alone")
+def relays_alone():
+    """Forgets the own block."""
+
+    def fixed_mask(t, block, relays=1):
+        i, j = grid(t)
+        return (j % block >= block - relays) & (j <= i)
+
+    return fixed_mask
+
+
 @wrong("16-5", says="Only one relay in each block")
 def a_single_relay():
     """Does not look at `relays`."""
@@ -489,7 +514,17 @@ def both_ways():
     return answer(lambda t, w, d: dilated_mask(t, w, d) | dilated_mask(t, w, d).T)
 
 
-@wrong("16-6", says="Everything arrives, but in")
+@wrong("16-6", says="count with whole numbers")
+def by_logarithm():
+    """Asks a logarithm for the number of layers."""
+
+    def schedule(t, window):
+        return [window**i for i in range(math.ceil(math.log(t, window)))]
+
+    return answer(schedule=schedule)
+
+
+@wrong("16-6", says="Everything arrives, but the number")
 def doubling():
     """Doubles, whatever the window is."""
     return answer(schedule=lambda t, window: powers(t, 2))

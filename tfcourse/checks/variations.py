@@ -286,6 +286,10 @@ RELAY_FLAWS = {  # by name: what to say
     "a band of the last `block` tokens, whatever the borders.",
     "first": "These are the *first* tokens of each block. What stands there has not seen the "
     "rest of its block, and cannot pass it on: the relays are the last ones.",
+    "ahead": "It looks ahead within the own block: there, too, a query sees keys up to its own "
+    "place.",
+    "others": "A token sees its own block so far, itself included; yours shows it the relays "
+    "alone.",
     "one": "Only one relay in each block is seen: there are `relays` of them.",
     "last": "Only the relays of the block before are seen: a token sees those of *all* earlier "
     "blocks, or three blocks take three layers.",
@@ -296,15 +300,18 @@ def _relays(t, block, relays, flaw=""):
     """Who sees whom, pair by pair: (t, t) Boolean."""
     sees = torch.zeros(t, t, dtype=torch.bool)
     for i in range(t):
-        for j in range(t if flaw == "future" else i + 1):
+        for j in range(t if flaw in ("future", "ahead") else i + 1):
             own = 0 <= i - j < block if flaw == "band" else i // block == j // block
             in_block = j % block
-            if flaw == "first":
+            if flaw == "ahead" and j > i:
+                relay = False
+            elif flaw == "first":
                 relay = in_block < relays
             else:
                 relay = in_block >= block - (1 if flaw == "one" else relays)
             near = flaw != "last" or i // block - j // block == 1
-            sees[i, j] = (own and j <= i) or (relay and near)
+            own = own and flaw != "others" and (j <= i or flaw == "ahead")
+            sees[i, j] = own or (relay and near)
     return sees
 
 
@@ -401,6 +408,7 @@ def _(answer, draw):
         shown = "t = {}, window = {}, dilation = {}".format(*given)
         close(answer.dilated_mask(*given), want, mistakes=told, says=says, given=shown)
     cases = [(1, 3), (2, 2), (64, 2), (65, 2), (81, 3), (82, 3), (100, 5), (1000, 10)]
+    cases += [(125, 5), (216, 6), (243, 3)]  # logarithms of these are rounded up
     cases += [(draw.integer(20, 300), draw.integer(2, 7)) for _ in range(4)]
     for t, window in cases:
         found = _whole_numbers(answer.dilations(t, window))
@@ -409,8 +417,8 @@ def _(answer, draw):
         fewest = _fewest(t, window)
         if missing and len(found) < fewest:
             raise Mistake(
-                f"Too few layers: {len(found)} of them carry from at most "
-                f"{window}^{len(found)} = {window ** len(found)} places, and there are {t}.",
+                f"Too few layers: a token hears of at most {window}^{len(found)} = "
+                f"{window ** len(found)} places after {len(found)}, and there are {t}.",
                 given=shown,
             )
         if missing:
@@ -421,7 +429,8 @@ def _(answer, draw):
             )
         if len(found) > fewest:
             raise Mistake(
-                f"Everything arrives, but in {len(found)} layers; {fewest} would do. "
+                f"Everything arrives, but the number of layers is {len(found)}; {fewest} "
+                "would do. Do you count with whole numbers? "
                 "How far does a layer of `window` keys carry what has been gathered?",
                 given=shown,
             )

@@ -108,6 +108,26 @@ def one_too_few():
     return sliding(last=1)
 
 
+@wrong("16-2", says="Pictures come first")
+def patches_first():
+    """Stacks patches where pictures should be."""
+
+    def overlapping_patches(x, size, stride):
+        return sliding()["overlapping_patches"](x, size, stride).transpose(0, 1)
+
+    return overlapping_patches
+
+
+@wrong("16-2", says="That is a list")
+def a_list_of_patches():
+    """Does not stack."""
+
+    def overlapping_patches(x, size, stride):
+        return list(sliding()["overlapping_patches"](x, size, stride).unbind(1))
+
+    return overlapping_patches
+
+
 @wrong("16-2", says="stick out of the picture")
 def padded():
     """Keeps what does not fit, filled up with zeros."""

@@ -120,6 +120,10 @@ def _(answer, draw):
         (x, size, stride), want, told = telling(_patches_case, draw)
         got = answer.overlapping_patches(x, size, stride)
         shown = f"x of {tuple(x.shape)}, size = {size}, stride = {stride}"
+        if isinstance(got, list):
+            raise Mistake("That is a list: make one tensor of it with `torch.stack`.")
+        if isinstance(got, torch.Tensor) and got.shape == want.transpose(0, 1).shape:
+            raise Mistake("Pictures come first: `torch.stack(…, dim=1)`.", given=shown)
         close(got, want, mistakes=told, says=says, given=shown)
     got = answer.overlapping_patches(x, size, tuple(x.shape[1:]))
     close(got, _windows(x, size, tuple(x.shape[1:])), says="A stride may be wide, too.")

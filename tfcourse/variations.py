@@ -469,7 +469,7 @@ class LinearAttention(nn.Module):
         state = carried(self, causal, cache, others).get("sums")
         q, k, v = self.qkv(x)
         options = {"chunk": self.chunk, "state": state}
-        if self.decay is not None:  # each token counts 1 when it reads, the last one w
+        if self.decay is not None:  # own weight 1 / w, then 1, w: divided, 1, w, w^2
             options |= {"decay": self.decay, "bonus": 1 / self.decay}
         sums, state = linear_attention(
             elu_features(q), elu_features(k), with_ones(v), **options

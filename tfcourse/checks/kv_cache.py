@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tfcourse.checks import Mistake, close, describe, exercise
-from tfcourse.checks.compare import difference, measured, telling
-from tfcourse.checks.multi_head_attention import fed
+from tfcourse.checks.compare import difference, fed, measured, telling
 from tfcourse.data.corpus import load_corpus
 from tfcourse.gpt import stored_gpt
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tfcourse.checks import Finding, Mistake, close, describe, differs, exercise
+from tfcourse.checks import Mistake, close, describe, differs, exercise
+from tfcourse.checks.compare import fed
 
 
 @exercise(
@@ -455,27 +456,6 @@ def _(answer, draw):
     close(got, _talk(*inputs), says=says, given=given)
     extra = 2 * h * h
     return f"The same as head by head; the talking cost {extra} parameters in all."
-
-
-def fed(feed, name, n, given):
-    """What came back for n pieces from feed(), which feeds the learner's cache `name`."""
-    try:
-        back = feed()
-    except Finding as found:
-        if found.status == "unwritten":
-            found.says = (
-                f"A method of `{name}` is waiting for your code: replace its line "
-                "`raise NotImplementedError`, run the cell, and check again."
-            )
-        raise
-    whole = isinstance(back, list) and len(back) == n
-    if not whole or any(not isinstance(b, list) or len(b) != 4 for b in back):
-        raise Mistake(
-            "`update` returns three things, keys, values and a mask, and `fed`, which "
-            "is ours, stays as it was.",
-            given=given,
-        )
-    return back
 
 
 def _fed(answer, window, pieces):

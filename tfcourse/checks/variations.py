@@ -208,7 +208,7 @@ def _(answer, draw):
     got = answer.delta_read(same, same, values, torch.ones(2))
     close(got, values, says="The second value under one key takes the first's place.")
     return (
-        "As token by token. With a rate of 1 a state of k × k overwrites: what is written "
+        "As token by token. With a rate of 1 a state of d × m overwrites: what is written "
         "under a key is what is found there, as long as no other key points that way."
     )
 
@@ -272,14 +272,16 @@ def _(answer, draw):
     if got is not None and not got.isfinite().all():
         raise Mistake(
             "With gates of e^-8 and 64 tokens a product of all gates is e^-512, and that is 0 "
-            "in float32: 0 / 0 is no number. Subtract the sums of the logarithms, for pairs "
-            "that look back alone, and take `exp` last.",
+            "in float32: 0 / 0 is no number. And `exp` of a pair that looks ahead is infinite: "
+            "inf · 0 is none either. Subtract the sums of the logarithms, put -inf where "
+            "j > i, and take `exp` last.",
             seen="Got numbers that are not finite.",
         )
     close(got, _shares(strong).to(got), says=says, given="64 gates of e^-8")
     return (
         "Products of gates between any two tokens, from sums of logarithms: finite also "
-        "where the gates are all but closed."
+        "where the gates are all but closed. (To train with it, put -inf where j > i before "
+        "`exp`: what `tril` cuts off afterwards has an infinite derivative.)"
     )
 
 

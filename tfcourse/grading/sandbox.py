@@ -24,6 +24,7 @@ STARTING = 120  # seconds for torch to be imported, on a busy machine
 LEASH = 10  # seconds for a worker that is let go to be gone
 UNPRIVILEGED = 1_610_000_000  # the user as whom answers run where the grader is root
 RIGHTS = ("CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL")
+LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib")
 INSTALL = """\
 Answers are run in a sandbox made by bubblewrap, and {problem}.
   Debian, Ubuntu: sudo apt install bubblewrap
@@ -92,6 +93,7 @@ def settings(limits: Limits, chapters: tuple[Chapter, ...], user: int | None) ->
         "memory": limits.memory,
         "seconds": round(limits.submission) + 1,
         "disk": limits.disk,
+        "kept": [place for place in _pythons() if place.startswith("/tmp/")],
         "processes": limits.processes,
         "user": user,
     }
@@ -136,17 +138,22 @@ def _packages() -> list[str]:
     return [p for p in sys.path if Path(p).name in ("site-packages", "dist-packages")]
 
 
+def _pythons() -> list[str]:
+    """The folders of Python, and of packages that lie apart from it."""
+    prefixes = map(os.path.realpath, (sys.base_prefix, sys.prefix))
+    found = ["/usr/bin" if prefix == "/usr" else prefix for prefix in prefixes]
+    around = *LIBRARIES, *found
+    apart = (
+        p for p in _packages() if not any(Path(p).is_relative_to(b) for b in around)
+    )
+    return [*found, *apart]
+
+
 def _files() -> list[str]:
     """Arguments that bind what answers may read."""
-    binds = {p: p for p in ("/usr/lib", "/usr/lib64", "/usr/local/lib")}
+    binds = {place: place for place in LIBRARIES}
     binds |= {"/etc/ld.so.cache": "/etc/ld.so.cache"}
-    for prefix in map(os.path.realpath, (sys.base_prefix, sys.prefix)):
-        where = "/usr/bin" if prefix == "/usr" else prefix
-        binds[where] = where
-    apart = [
-        p for p in _packages() if not any(Path(p).is_relative_to(b) for b in binds)
-    ]
-    binds |= {p: p for p in apart}
+    binds |= {place: place for place in _pythons()}
     links = []
     for place in ("/lib", "/lib64", "/bin"):
         if os.path.islink(place):

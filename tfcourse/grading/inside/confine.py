@@ -15,6 +15,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.mount.argtypes = [ctypes.c_char_p] * 3 + [ctypes.c_ulong, ctypes.c_char_p]
 NEW_MOUNTS, NEW_PIDS, NEW_IPC, NEW_NET = 0x20000, 0x20000000, 0x8000000, 0x40000000
 PRIVATE, NOSUID, NODEV, NOEXEC = 0x40000 | 0x4000, 2, 4, 8
+BIND_ALL = 0x1000 | 0x4000  # with what is mounted below
 DIE_WITH_PARENT, DUMPABLE, SECCOMP, BOUNDING, NO_NEW_PRIVILEGES = 1, 4, 22, 24, 38
 
 # What no answer needs, by name and number on x86-64 and 64-bit ARM:
@@ -77,13 +78,22 @@ def new_namespaces() -> None:
     _must(LIBC.unshare(NEW_MOUNTS | NEW_PIDS | NEW_IPC | NEW_NET), "unshare")
 
 
-def fresh_files(megabytes: int) -> None:
-    """An empty, bounded /tmp and a /proc of the own processes; no more can change."""
+def fresh_files(megabytes: int, kept: list[str]) -> None:
+    """An empty, bounded /tmp and a /proc of the own processes; no more can change.
+
+    Folders in /tmp that are kept, such as Python's own, are there again, as they were.
+    """
+    held = [os.open(path, os.O_PATH) for path in kept]
     _must(LIBC.mount(None, b"/", None, PRIVATE, None), "mount private")
     size = f"size={megabytes}m,nr_inodes=4096,mode=1777"
     _mount("proc", "/proc", NOSUID | NODEV | NOEXEC)
     _mount("tmpfs", "/tmp", NOSUID | NODEV, size)
     _mount("tmpfs", "/dev/shm", NOSUID | NODEV | NOEXEC, size)
+    for path, fd in zip(kept, held, strict=True):
+        os.makedirs(path, exist_ok=True)
+        same, place = f"/proc/self/fd/{fd}".encode(), path.encode()
+        _must(LIBC.mount(same, place, None, BIND_ALL, None), f"mount {path} again")
+        os.close(fd)
     os.chdir("/tmp")
 
 

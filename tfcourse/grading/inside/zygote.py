@@ -80,7 +80,7 @@ def become_a_worker(pipe: int, leash: int, settings: dict) -> None:
             os._exit(0)
         confine.prctl(confine.DIE_WITH_PARENT, signal.SIGKILL)
         os.setsid()
-        confine.fresh_files(settings["disk"])
+        confine.fresh_files(settings["disk"], settings["kept"])
         worker = os.fork()
         if worker == 0:
             work(pipe, leash, settings)

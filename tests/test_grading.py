@@ -17,10 +17,15 @@ from tfcourse.checks.proofs import answers_file, load
 from tfcourse.grading import batch, command, handed, handout, report
 from tfcourse.grading.inside import wire
 from tfcourse.grading.inside.worker import Cells, _reply, without_magics
-from tfcourse.grading.judge import Plan, Record, grade
+from tfcourse.grading.judge import Mark, Plan, Record, grade
 from tfcourse.grading.remote import Remote, Session
 from tfcourse.grading.sandbox import Connection, Container, Limits, NoSandbox, Sandbox
-from tfcourse.grading.submission import Submission, steps, submissions
+from tfcourse.grading.submission import (
+    Submission,
+    passed_over,
+    steps,
+    submissions,
+)
 from tfcourse.notebook.chapters import CHAPTERS, by_number
 from tools.notebooks import ROOT
 
@@ -169,6 +174,14 @@ def test_students_and_their_files(tmp_path):
         "ada~": "ada.ipynb",
         "bob": "bob.ipynb",
         "cy": "cy",
+    }
+    assert passed_over(tmp_path) == ["notes.txt"]
+    doubts = {s.student: s.doubt for s in submissions(tmp_path, "05_attention")}
+    assert doubts == {
+        "ada": "05_attention.ipynb was graded; old.ipynb fits as well.",
+        "ada~": "This is a second submission called ada.",
+        "bob": "",
+        "cy": "",
     }
     with pytest.raises(ValueError, match="is not a folder"):
         submissions(tmp_path / "bob.ipynb", "05_attention")
@@ -588,11 +601,34 @@ def test_a_container_needs_its_program(programs):
         (("x", "--draws", "0"), "--draws and --graders must be 1 or more; got 0"),
         (("x", "--seed-file", "nowhere"), "nowhere is missing"),
         (("nowhere",), "nowhere is not a folder"),
+        (("x", "--shard", "1/2"), "--shard needs --seed-file"),
     ],
 )
 def test_errors_name_the_value_and_the_remedy(arguments, told, tmp_path, capsys):
     assert run(*arguments, "--out", tmp_path / "out") == 1
     assert told in capsys.readouterr().err
+
+
+def test_a_forgotten_folder_is_asked_for(capsys):
+    with pytest.raises(SystemExit):
+        run("")
+    assert "SUBMISSIONS=submissions" in capsys.readouterr().err
+
+
+def test_what_is_in_the_way_is_told(tmp_path, capsys):
+    out, seed = tmp_path / "out", tmp_path / "seed"
+    seed.write_text(SECRET)
+    report.keep(out, Record("ada", (Mark("06-1", "Heads", 2),)))
+    assert run("x", "--out", out) == 1
+    assert "holds grades of chapter 06" in capsys.readouterr().err
+    parts = [tmp_path / name for name in ("one", "two")]
+    for i, part in enumerate(parts, start=1):
+        report.write(part / "shard.txt", f"{i}/3\n")
+    shard = ("x", "--shard", "2/3", "--seed-file", seed, "--out", parts[0])
+    assert run(*shard) == 1
+    assert "one holds part 1/3" in capsys.readouterr().err
+    assert run("--merge", *parts, "--out", tmp_path / "all", "--seed-file", seed) == 1
+    assert "part 3 of 3 is missing" in capsys.readouterr().err
 
 
 def test_a_shard_is_a_part():

@@ -24,9 +24,10 @@ from tfcourse.grading import batch, report
 from tfcourse.grading.handout import require_nbgrader
 from tfcourse.grading.judge import Plan, Record
 from tfcourse.grading.sandbox import Container, Limits, NoSandbox, Sandbox
-from tfcourse.grading.submission import Submission, submissions
-from tfcourse.notebook.chapters import CHAPTERS, by_number
+from tfcourse.grading.submission import Submission, passed_over, submissions
+from tfcourse.notebook.chapters import CHAPTERS, Chapter, by_number
 
+SHARD = "shard.txt"
 EXAMPLES = """examples:
   python -m tfcourse.grading submissions --chapter 05
   python -m tfcourse.grading submissions --chapter 05 --only 05-3 --only ada
@@ -47,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = made.add_argument
-    add("folder", nargs="?", type=Path, help="the folder with the submissions")
+    add("folder", nargs="?", type=_place, help="the folder with the submissions")
     add("--chapter", required=True, help="its number, such as 05")
     add("--out", type=Path, help="where to write (grades/NN_name)")
     add("--seed-file", type=Path, help="the secret (OUT/seed.txt, made if missing)")
@@ -86,6 +87,15 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def _place(text: str) -> Path:
+    """A path that was named; an empty one is a variable that was forgotten."""
+    if not text:
+        raise argparse.ArgumentTypeError(
+            "name the folder, such as make grade SUBMISSIONS=submissions CHAPTER=05"
+        )
+    return Path(text)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Grade, or join what was graded; 1 with a sentence where that is not possible."""
     asked = parser().parse_args(arguments)
@@ -121,6 +131,7 @@ def planned(asked: argparse.Namespace) -> tuple[Plan, Path]:
         )
     chapter = by_number(int(asked.chapter))
     out = asked.out or Path("grades") / chapter.stem
+    require_own(out, chapter, asked)
     limits = Limits(
         call=asked.call_seconds,
         cell=asked.cell_seconds,
@@ -136,6 +147,19 @@ def planned(asked: argparse.Namespace) -> tuple[Plan, Path]:
         limits=limits,
     )
     return plan, out
+
+
+def require_own(out: Path, chapter: Chapter, asked: argparse.Namespace) -> None:
+    """ValueError where OUT holds something else than what is to be written there."""
+    ids = {m.id[:2] for r in report.kept(out).values() for m in r.marks}
+    for other in ids - {f"{chapter.number:02}"}:
+        raise ValueError(f"{out} holds grades of chapter {other}: name another --out")
+    if asked.shard and not asked.seed_file:
+        raise ValueError("--shard needs --seed-file, the same one for all parts")
+    if asked.shard and (out / SHARD).exists():
+        before = (out / SHARD).read_text("utf-8").strip()
+        if before != asked.shard:
+            raise ValueError(f"{out} holds part {before}: name another --out")
 
 
 def secret(path: Path, make: bool) -> str:
@@ -164,6 +188,11 @@ def shard(found: list[Submission], part: str | None) -> list[Submission]:
 def grade_folder(plan: Plan, asked: argparse.Namespace, out: Path) -> str:
     """Grade what is not graded yet; write everything; return the summary."""
     found = shard(submissions(asked.folder, plan.chapter.stem), asked.shard)
+    if asked.shard:
+        report.write(out / SHARD, asked.shard + "\n")
+    if others := passed_over(asked.folder):
+        told = ", ".join(others)[:300]
+        print(f"no notebook, and not graded: {told}", file=sys.stderr)
     if not found and not asked.shard:
         raise ValueError(f"{asked.folder} holds no notebook and no folder with one")
     own = {exercise.id for exercise in plan.exercises}
@@ -176,10 +205,12 @@ def grade_folder(plan: Plan, asked: argparse.Namespace, out: Path) -> str:
     records = {n: r for n, r in report.kept(out).items() if n in names}
     key = plan.key()
     keys = {s.student: f"{s.digest()} {key}" for s in found}
+    doubts = {s.student: (s.doubt,) if s.doubt else () for s in found}
     todo = [j for s in found if (j := job(s, records, keys, set(asked.only), own))]
     progress = Progress(len(found), len(found) - len(todo))
     for record in batch.run(plan, todo, place(asked, plan), asked.graders):
-        record = replace(record, key=keys[record.student])
+        look = record.look + doubts[record.student]
+        record = replace(record, key=keys[record.student], look=look)
         report.keep(out, record)
         records[record.student] = record
         progress.step(record)
@@ -210,8 +241,22 @@ def place(asked: argparse.Namespace, plan: Plan):
     return lambda: Sandbox(plan.limits, chapters)
 
 
+def require_all(parts: list[Path]) -> None:
+    """ValueError where a shard is missing, or they are parts of other wholes."""
+    told = [
+        (p / SHARD).read_text("utf-8").strip() for p in parts if (p / SHARD).exists()
+    ]
+    for number in {whole.partition("/")[2] for whole in told}:
+        for i in range(1, int(number) + 1):
+            if f"{i}/{number}" not in told:
+                raise ValueError(
+                    f"part {i} of {number} is missing: name its --out, too"
+                )
+
+
 def merge(plan: Plan, parts: list[Path], out: Path) -> str:
     """Join the records of shards, as if they had been one run."""
+    require_all(parts)
     records: dict[str, Record] = {}
     for part in parts:
         found = report.kept(part)

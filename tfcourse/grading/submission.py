@@ -29,10 +29,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Submission:
-    """What a student handed in: a file, or why there is none."""
+    """What a student handed in: a file, and why it may be the wrong one, if so."""
 
     student: str
     path: Path
+    doubt: str = ""
 
     def read(self) -> bytes:
         """The file's bytes; Unreadable where it is not a plain file of fair size."""
@@ -84,13 +85,22 @@ def submissions(folder: Path, stem: str) -> list[Submission]:
         is_folder = path.is_dir() and not path.is_symlink()
         if path.name.startswith(".") or not (is_folder or path.suffix == ".ipynb"):
             continue
-        name = shown(path.name.removesuffix(".ipynb"))
+        own = name = shown(path.name.removesuffix(".ipynb"))
         while name in found:
             name += "~"
         notebooks = _notebooks(path) if is_folder else [path]
-        chosen = max(notebooks, key=lambda p: _match(p, stem), default=path)
-        found[name] = Submission(name, chosen)
+        ranked = sorted(notebooks, key=lambda p: _match(p, stem), reverse=True)
+        doubt = "" if name == own else f"This is a second submission called {own}."
+        if len(ranked) > 1 and _match(ranked[0], stem)[0] == _match(ranked[1], stem)[0]:
+            doubt = f"{shown(ranked[0].name)} was graded; {shown(ranked[1].name)} fits as well."
+        found[name] = Submission(name, ranked[0] if ranked else path, doubt)
     return [found[name] for name in sorted(found)]
+
+
+def passed_over(folder: Path) -> list[str]:
+    """The files in the folder that are no submission, such as archives."""
+    files = (p for p in folder.iterdir() if not p.is_dir() and p.suffix != ".ipynb")
+    return sorted(shown(p.name) for p in files if not p.name.startswith("."))
 
 
 def shown(text: str) -> str:

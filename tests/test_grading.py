@@ -609,6 +609,12 @@ def test_errors_name_the_value_and_the_remedy(arguments, told, tmp_path, capsys)
     assert told in capsys.readouterr().err
 
 
+def test_tests_that_do_not_run_are_told(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text("1 / 0")
+    assert run("x", "--tests", tmp_path / "mine.py", "--out", tmp_path / "out") == 1
+    assert "mine.py stopped with ZeroDivisionError" in capsys.readouterr().err
+
+
 def test_a_forgotten_folder_is_asked_for(capsys):
     with pytest.raises(SystemExit):
         run("")

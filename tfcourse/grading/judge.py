@@ -114,7 +114,12 @@ class Plan:
             spec = importlib.util.spec_from_file_location("private_tests", tests)
             if not tests.is_file() or spec is None:
                 raise ValueError(f"{tests} is no Python file: name one with --tests")
-            spec.loader.exec_module(importlib.util.module_from_spec(spec))
+            try:
+                spec.loader.exec_module(importlib.util.module_from_spec(spec))
+            except Exception as error:
+                raise ValueError(
+                    f"{tests} stopped with {type(error).__name__}: {error}"
+                ) from error
         own = {e.id for e in exercises}
         private = tuple(e for (id, _), e in PRIVATE.items() if id in own)
         return Plan(

@@ -47,7 +47,7 @@ def state_bytes(lengths):
         cache = StateCache()
         with torch.inference_mode():
             linear(torch.randn(1, t, D_MODEL), cache=cache)
-        held[t] = sum(x.numel() * x.element_size() for x in cache.kept.values())
+        held[t] = sum(x.nbytes for x in cache.kept.values())
     return held
 
 

@@ -35,17 +35,14 @@ CELLS = {"01_rnn": RNNCell, "01_lstm": LSTMCell}
 def test_every_weight_file_has_a_card_and_a_test():
     files = {path.stem for path in WEIGHTS.glob("*.safetensors")}
     cards = {path.stem for path in WEIGHTS.glob("*.json")}
-    assert (
-        files
-        == cards
-        == {
-            *CELLS,
-            "09_translator",
-            "11_code",
-            "13_draft",
-            *MIXERS,
-        }
-    )
+    named = {*CELLS, "09_translator", "11_code", "13_draft", *MIXERS}
+    assert files == cards == named
+
+
+def scored_bits(model, tokenizer, corpus):
+    """Bits per byte of the text of the scoreboard."""
+    ids = torch.tensor(tokenizer.encode(corpus.scored))
+    return evaluate(model, ids) / math.log(2) * (len(ids) - 1) / len(corpus.scored)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -69,8 +66,7 @@ def test_the_stored_model_of_code_has_the_loss_of_its_card_and_the_corpus_pieces
     corpus = load_corpus()
     assert card["data"]["sha256"] == corpus.sha256
     assert len(tokenizer) == model.config.vocab_size
-    ids = torch.tensor(tokenizer.encode(corpus.scored))
-    bits = evaluate(model, ids) / math.log(2) * (len(ids) - 1) / len(corpus.scored)
+    bits = scored_bits(model, tokenizer, corpus)
     assert bits == pytest.approx(card["bits_per_byte"], abs=0.002)
     assert bits < 2  # below every Markov model of the scoreboard
 
@@ -84,12 +80,9 @@ def test_the_stored_draft_has_the_loss_of_its_card_and_the_models_tokenizer():
     assert pieces[0] == pieces[1]
     corpus = load_corpus()
     assert card["data"]["sha256"] == corpus.sha256
-    ids = torch.tensor(tokenizer.encode(corpus.scored))
-    bits = evaluate(model, ids) / math.log(2) * (len(ids) - 1) / len(corpus.scored)
+    bits = scored_bits(model, tokenizer, corpus)
     assert bits == pytest.approx(card["bits_per_byte"], abs=0.002)
-    assert (
-        bits < 2.2
-    )  # worse than the model it guesses for, and far from knowing nothing
+    assert bits < 2.2  # worse than the model it guesses for, far from knowing nothing
     assert (WEIGHTS / "13_draft.safetensors").stat().st_size < 1_000_000
 
 
@@ -103,8 +96,7 @@ def test_a_stored_mixer_has_the_loss_of_its_card_and_of_its_row(name):
     own = {r["lr"]: r["bits_per_byte"] for r in rows if r["mixer"] == card["mixer"]}
     best = min(own, key=own.get)
     assert (best, own[best]) == (card["recipe"]["lr"], card["bits_per_byte"])
-    ids = torch.tensor(tokenizer.encode(corpus.scored))
-    bits = evaluate(model, ids) / math.log(2) * (len(ids) - 1) / len(corpus.scored)
+    bits = scored_bits(model, tokenizer, corpus)
     assert bits == pytest.approx(card["bits_per_byte"], abs=0.002)
     assert bits < 3  # it has learned
     assert (WEIGHTS / f"{name}.safetensors").stat().st_size < 1_400_000

@@ -57,29 +57,38 @@ def trained(ids, path):
     return model
 
 
+def bits_per_byte(model, corpus, scored):
+    """What the model is worth as it is stored: its weights are rounded to bfloat16."""
+    rounded = {key: t.bfloat16() for key, t in model.state_dict().items()}
+    model.load_state_dict(rounded)
+    bits = evaluate(model, scored) / math.log(2) * (len(scored) - 1)
+    return round(bits / len(corpus.scored), 4)
+
+
+def store_weights(name, model, card):
+    """Write weights (bfloat16) and their card."""
+    content = save({key: t.bfloat16() for key, t in model.state_dict().items()})
+    card |= {"dtype": "bfloat16", "sha256": hashlib.sha256(content).hexdigest()}
+    (WEIGHTS / f"{name}.safetensors").write_bytes(content)
+    text = json.dumps(card, indent=1) + "\n"
+    (WEIGHTS / f"{name}.json").write_text(text, "utf-8")
+
+
 def store(name, model, tokenizer, recipe, made_with):
-    """Write weights (bfloat16), tokenizer and card, with the loss of what is written."""
-    tensors = {key: t.bfloat16() for key, t in model.state_dict().items()}
-    model.load_state_dict(tensors)  # what is stored is scored
+    """Write weights, tokenizer and card, with the loss of what is written."""
     corpus = load_corpus()
     scored = torch.tensor(tokenizer.encode(corpus.scored))
-    bits = evaluate(model, scored) / math.log(2) * (len(scored) - 1)
-    content = save(tensors)
     card = {
         "model": "GPT",
         "config": asdict(model.config),
         "recipe": asdict(recipe),
         "data": {"name": corpus.name, "sha256": corpus.sha256},
         **made_with,
-        "bits_per_byte": round(bits / len(corpus.scored), 4),
-        "dtype": "bfloat16",
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "bits_per_byte": bits_per_byte(model, corpus, scored),
     }
-    (WEIGHTS / f"{name}.safetensors").write_bytes(content)
     save_tokenizer(tokenizer, WEIGHTS / f"{name}.tokenizer")
-    text = json.dumps(card, indent=1) + "\n"
-    (WEIGHTS / f"{name}.json").write_text(text, "utf-8")
-    print(text, flush=True)
+    store_weights(name, model, card)
+    print(json.dumps(card, indent=1), flush=True)
 
 
 def main(arguments):

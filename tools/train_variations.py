@@ -8,7 +8,6 @@ also on the way, is a row of 16_mixers.json; at the best rate the weights of tho
 STORED are kept besides.
 """
 
-import hashlib
 import json
 import math
 import sys
@@ -17,15 +16,15 @@ from dataclasses import asdict
 from itertools import product
 
 import torch
-from safetensors.torch import save
 
 from tfcourse.bpe import load_tokenizer
 from tfcourse.data.corpus import load_corpus
 from tfcourse.data.stored import RESULTS, WEIGHTS
 from tfcourse.gpt import GPT, GPTConfig, initialize_gpt
-from tfcourse.training import Recipe, evaluate, train
+from tfcourse.training import Recipe, train
 from tfcourse.variations import MIXERS, with_mixer
 from tools.environment import MEASURING, enter
+from tools.train_code_model import bits_per_byte, store_weights
 
 COMMAND, TOKENIZER, RESULT = "python -m tools.train_variations", "11_code", "16_mixers"
 STORED = {
@@ -78,16 +77,6 @@ def trained(mixer, ids, recipe):
     return model, curve
 
 
-def store_weights(mixer, model, card):
-    """Write weights (bfloat16) and their card."""
-    tensors = {key: t.bfloat16() for key, t in model.state_dict().items()}
-    content, name = save(tensors), STORED[mixer]
-    card |= {"dtype": "bfloat16", "sha256": hashlib.sha256(content).hexdigest()}
-    (WEIGHTS / f"{name}.safetensors").write_bytes(content)
-    text = json.dumps(card, indent=1) + "\n"
-    (WEIGHTS / f"{name}.json").write_text(text, "utf-8")
-
-
 def store_row(row):
     """Put a row among the others, in the order of MIXERS and RATES."""
     path = RESULTS / f"{RESULT}.json"
@@ -109,16 +98,13 @@ def run(mixer, lr, corpus, ids, scored):
     start, recipe = time.process_time(), recipe_of(lr)
     model, curve = trained(mixer, ids, recipe)
     seconds = round(time.process_time() - start)
-    rounded = {key: t.bfloat16() for key, t in model.state_dict().items()}
-    model.load_state_dict(rounded)  # what is stored is scored
-    bits = evaluate(model, scored) / math.log(2) * (len(scored) - 1)
-    found = {"bits_per_byte": round(bits / len(corpus.scored), 4)}
+    found = {"bits_per_byte": bits_per_byte(model, corpus, scored)}
     if mixer in STORED and lr == BEST:
         card = {"model": "GPT", "mixer": mixer, "config": asdict(model.config)}
         card |= {"recipe": asdict(recipe), "tokenizer": TOKENIZER}
         card |= {"data": {"name": corpus.name, "sha256": corpus.sha256}}
         card |= {"command": COMMAND, "cpu_seconds": seconds, **found}
-        store_weights(mixer, model, card)
+        store_weights(STORED[mixer], model, card)
     parameters = sum(p.numel() for p in model.parameters())
     row = {"mixer": mixer, "parameters": parameters, "d_ff": model.config.d_ff}
     row |= {"lr": recipe.lr, **found, "curve": curve, "cpu_seconds": seconds}
